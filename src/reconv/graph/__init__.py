@@ -1,0 +1,14 @@
+"""A model as a graph: load, cut out a part, count its work and what its nodes see.
+
+The only folder that imports onnx and onnx-ir. In the order in which a model flows through:
+`load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
+`shapes` (of a part, inferred), `cost` (multiply-adds), `reach` (receptive field), `digest` (content hash).
+"""
+
+from reconv.graph.digest import digest
+from reconv.graph.evaluate import evaluate
+from reconv.graph.extract import extract
+from reconv.graph.graph import Graph, Node, TensorInfo
+from reconv.graph.load import load, with_shapes
+
+__all__ = ["Graph", "Node", "TensorInfo", "digest", "evaluate", "extract", "load", "with_shapes"]

@@ -1,0 +1,133 @@
+"""Cut the part of a model between given values out, as a model of its own for ONNX Runtime.
+
+The part is what the outputs depend on, back to the given inputs. It takes along the initializers and Constant nodes
+that it uses, the model's functions when it calls one, and the opset imports. Values given in ``values`` become
+initializers: results that were folded to constants once the sizes were fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import helper, numpy_helper
+
+from reconv.errors import ModelError, one_line
+from reconv.graph.graph import Graph, Node
+
+__all__ = ["extract"]
+
+
+def extract(
+    graph: Graph,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: Mapping[str, Sequence[int | str | None]],
+    values: Mapping[str, np.ndarray[Any, Any]] | None = None,
+) -> bytes:
+    """The serialized sub-model that computes ``outputs`` from ``inputs``.
+
+    Args:
+        graph: the whole model.
+        inputs: names where to cut; also any of the model's inputs that the part reads must be among them.
+        outputs: names to compute, each the output of a node of the part.
+        shapes: shape of each input; an input that is missing here gets the model's own shape.
+        values: names that are known constants by now.
+
+    Raises:
+        ModelError: an output needs a model input that is not in ``inputs``, or is no node's output, or the part is too
+            large for one protobuf message (2 GB).
+    """
+    values = dict(values or {})
+    wanted, constants = _needed(graph, set(inputs) | values.keys(), outputs)
+    source = {node.name: node for node in graph.source.graph}
+    sources = {v.name: v for v in graph.source.graph.inputs} | {
+        v.name: v for node in graph.source.graph for v in node.outputs
+    }
+    initializers = [_initializer(graph, name) for name in constants if name not in values]
+    used = {name for node in wanted for name in node.reads}
+    initializers += [numpy_helper.from_array(np.asarray(v), name) for name, v in values.items() if name in used]
+    part = helper.make_graph(
+        [ir.serde.serialize_node(source[node.name]) for node in wanted],
+        "part",
+        [_value_info(sources.get(name), name, shapes.get(name)) for name in inputs],
+        [_output_info(sources.get(name), name) for name in outputs],
+        initializers,
+    )
+    model = helper.make_model(
+        part,
+        opset_imports=[helper.make_opsetid(d, v) for d, v in graph.source.opset_imports.items()],
+        ir_version=graph.source.ir_version,
+    )
+    known = graph.source.functions
+    if any((node.domain, node.op_type) in {(f.domain, f.name) for f in known.values()} for node in wanted) or any(
+        node.captures or _has_subgraph(node) for node in wanted
+    ):
+        model.functions.extend(ir.serde.serialize_function(function) for function in known.values())
+    try:
+        data: bytes = model.SerializeToString()
+    except Exception as error:  # protobuf's limit
+        raise ModelError(f"the part of the model for ONNX Runtime is too large: {one_line(error)}") from error
+    return data
+
+
+def _needed(graph: Graph, stop: set[str], outputs: Sequence[str]) -> tuple[list[Node], list[str]]:
+    """Nodes (in order) and constants that ``outputs`` need, going back as far as ``stop``."""
+    producers = {name: node for node in graph.nodes for name in node.outputs if name}
+    found: set[str] = set()
+    constants: dict[str, None] = {}
+    pending = list(outputs)
+    for name in outputs:
+        if name not in producers or name in stop:
+            reason = "it is an input of the part" if name in stop else "no node produces it"
+            raise ModelError(f"cannot compute {name!r} in a part of the model: {reason}")
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name in seen or name in stop:
+            continue
+        seen.add(name)
+        if name in graph.constants:
+            constants[name] = None
+        elif name in producers:
+            found.add(producers[name].name)
+            pending.extend(producers[name].reads)
+        else:
+            raise ModelError(f"cannot cut here: the outputs also depend on {name!r}")
+    return [node for node in graph.nodes if node.name in found], list(constants)
+
+
+def _initializer(graph: Graph, name: str) -> onnx.TensorProto:
+    value = graph.source.graph.initializers.get(name)
+    if value is not None and value.const_value is not None:
+        tensor = ir.serde.serialize_tensor(value.const_value)
+        tensor.name = name
+        return tensor
+    return numpy_helper.from_array(np.asarray(graph.constants[name]), name)
+
+
+def _value_info(value: ir.Value | None, name: str, shape: Sequence[int | str | None] | None) -> onnx.ValueInfoProto:
+    if value is not None and value.type is not None and not isinstance(value.type, ir.TensorType):
+        return ir.serde.serialize_value(value)  # a sequence or an optional
+    # Values without a type in the file come from the engine, and its maps are float32.
+    dtype = ir.DataType.FLOAT if value is None or value.dtype is None else value.dtype
+    if shape is None and value is not None and value.shape is not None:
+        shape = [size if isinstance(size, int) else size.value for size in value.shape]
+    return helper.make_tensor_value_info(name, int(dtype), shape)
+
+
+def _output_info(value: ir.Value | None, name: str) -> onnx.ValueInfoProto:
+    """Without a shape: the model's own may speak of another batch size."""
+    info = onnx.ValueInfoProto(name=name)
+    if value is not None and isinstance(value.type, ir.TensorType) and value.dtype is not None:
+        info.type.tensor_type.elem_type = int(value.dtype)
+    elif value is not None and value.type is not None:
+        info.CopyFrom(ir.serde.serialize_value(value))
+    return info
+
+
+def _has_subgraph(node: Node) -> bool:
+    return any(isinstance(value, ir.Graph) for value in node.attributes.values())
