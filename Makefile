@@ -1,0 +1,63 @@
+# Everything that a developer runs. The plain pip commands behind `setup` are in README.md.
+PYTHON ?= python3
+VENV ?= .venv
+CXX ?= c++
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.reconv-setup
+NATIVE := $(shell find native -type f 2>/dev/null) CMakeLists.txt
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench native clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## virtual environment in .venv with reconv, its extras and the tools
+
+# rapidocr-onnxruntime comes without its dependencies: only its model file is used, and they would bring a second OpenCV.
+# The build tools are installed first and reused (--no-build-isolation), so that nothing is fetched twice.
+$(STAMP): pyproject.toml constraints.txt src/reconv/_version.py $(NATIVE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "reconv needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 1; }
+	@echo '#include <span>' | $(CXX) -std=c++20 -fsyntax-only -x c++ - 2>/dev/null || { \
+	  echo "reconv needs a C++20 compiler and \"$(CXX)\" is none (on Debian or Ubuntu: apt-get install g++)." >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' || { \
+	  echo "reconv needs the Python headers (on Debian or Ubuntu: apt-get install python3-dev)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "reconv needs the venv module (on Debian or Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt scikit-build-core nanobind cmake ninja
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps --ignore-requires-python rapidocr-onnxruntime
+	@touch $@
+
+demo: $(STAMP) ## the main job on a real clip: table, picture and annotated video in out/
+	$(BIN)/reconv demo
+
+test: $(STAMP) ## the tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## format, lint, types, layers, tests: what has to pass before a commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/meta
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+format: $(STAMP) ## put the sources into the common format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## all benchmarks (an idle machine, half an hour); writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+native: ## developers' build of the core: build/native, _core*.so copied into src/reconv
+	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$$(command -v $(PYTHON)) \
+	  -Dnanobind_DIR=$$($(PYTHON) -m nanobind --cmake_dir)
+	cmake --build build/native --parallel
+	cp build/native/_core*.so src/reconv/
+
+clean: ## remove what make made, the virtual environment included
+	rm -rf build $(VENV) src/reconv/_core*.so

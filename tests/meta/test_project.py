@@ -1,0 +1,96 @@
+"""Habits of the project that a machine can check: the public door, file lengths, the README's commands, words."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import reconv
+
+ROOT = Path(__file__).parents[2]
+DOOR = ["Model", "ReconvError", "Stream", "__version__", "load"]
+MOST_LINES = 400
+# reason by file: a longer file wants one
+LONGER: dict[str, str] = {}
+# what a published project does not name: registries' hosts and places on one machine
+FORBIDDEN = re.compile(
+    r"pypi\.org|registry\.npmjs|deb\.debian|files\.pythonhosted|/root/|/home/\w|/tmp/\w|/opt/\w|\.\./shared|/work/",
+)
+
+
+def committed(*patterns: str) -> list[Path]:
+    """The files of the clone that git knows or would add; all matching files where there is no git."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode == 0:
+        return [path for line in listed.stdout.splitlines() if (path := ROOT / line).is_file()]
+    return [path for pattern in patterns for path in ROOT.rglob(pattern) if ".venv" not in path.parts]
+
+
+def make_targets(makefile: str) -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+def make_commands(text: str) -> set[str]:
+    """The targets of lines `make TARGET` in the code blocks of a manual page."""
+    blocks = re.findall(r"^```(?:sh|bash|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return {name for block in blocks for name in re.findall(r"^\$? ?make ([a-z-]+)", block, re.MULTILINE)}
+
+
+def forbidden(text: str) -> list[str]:
+    return [match.group() for match in FORBIDDEN.finditer(text)]
+
+
+def test_public_door_is_the_list() -> None:
+    assert sorted(reconv.__all__) == sorted(DOOR)
+    for name in DOOR:
+        assert hasattr(reconv, name), name
+
+
+def test_files_are_short_or_have_a_reason() -> None:
+    sources = [path for path in committed("*.py", "*.pyi", "*.cpp", "*.hpp") if "tests" not in path.parts]
+    assert sources
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
+    assert {name: count for name, count in lengths.items() if count > MOST_LINES and name not in LONGER} == {}
+    assert {name for name in LONGER if lengths.get(name, 0) <= MOST_LINES} == set(), "reasons that are not needed"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_commands_of_the_manual_exist(page: str) -> None:
+    commands = make_commands((ROOT / page).read_text(encoding="utf-8"))
+    assert commands
+    assert commands <= make_targets((ROOT / "Makefile").read_text(encoding="utf-8"))
+
+
+def test_links_of_the_manual_lead_somewhere() -> None:
+    pages = [path for path in committed("*.md") if path.name != "CHANGELOG.md"]
+    missing = {
+        f"{page.relative_to(ROOT)}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    }
+    assert missing == set()
+
+
+def test_no_host_names_and_no_paths_of_one_machine() -> None:
+    own = Path(__file__).resolve()
+    texts = committed("*.py", "*.pyi", "*.cpp", "*.hpp", "*.md", "*.txt", "*.toml", "*.json", "Makefile", ".ci/run")
+    found = {
+        str(path.relative_to(ROOT)): words
+        for path in texts
+        if path.resolve() != own and (words := forbidden(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+def test_the_checks_can_fail() -> None:
+    assert make_commands("```sh\nmake demo\nmake nothing\n```") == {"demo", "nothing"}
+    assert make_targets("demo: x ## y\n\techo\n.PHONY: a\n") == {"demo"}
+    assert forbidden("see /root/x and ../shared/y") == ["/root/", "../shared"]
+    assert forbidden("plain words") == []
