@@ -1,0 +1,42 @@
+// A map: pixels in rows, channels contiguous, with a pixel stride so that a map can be a part of a wider one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace reconv {
+
+// Zeros around a map, so that windows may reach over its border without a test. The gap between two rows serves as the
+// right border of the upper and the left border of the lower one.
+struct Halo {
+    int top = 0, bottom = 0, side = 0;
+};
+
+// One piece of memory, holding a map and all views of it.
+struct Root {
+    int height, width, channels;
+    Halo halo;
+    int64_t slack = 0;           // floats readable after the last pixel's halo (second pixel of an odd pair)
+    bool halo_allowed = true;    // false once a view of it scatters or flattens its pixels
+    int first_op = -1, last_op = -1;  // liveness in a dense-only state; first_op = -1: filled before the first op
+    int64_t row_stride = 0, origin = 0, floats = 0;  // origin: of pixel (0, 0)
+    int64_t stream_offset = 0, dense_offset = 0;     // of the root in a state's memory, floats
+};
+
+enum class View { whole, channels, part, phase, pixels };
+
+struct Map {
+    int height, width, channels;
+    View view = View::whole;
+    int root = 0, parent = -1;
+    int first = 0;                                        // channel (channels, part) or pixel (pixels)
+    int stride_y = 1, stride_x = 1, phase_y = 0, phase_x = 0;  // phase
+    bool produced = false;
+    int stale = 0;                                        // index of its stale set; read views share their parent's
+    int64_t offset = 0, row_stride = 0, pixel_stride = 0;  // floats from the root's first float; fixed by seal()
+
+    int64_t at(int y, int x) const { return offset + y * row_stride + x * pixel_stride; }
+    bool same_size(const Map& o) const { return height == o.height && width == o.width && channels == o.channels; }
+};
+
+}  // namespace reconv

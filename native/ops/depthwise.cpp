@@ -1,0 +1,62 @@
+// Depthwise convolution: one filter per channel, vectors run along the channels.
+#include <algorithm>
+
+#include "filter.hpp"
+
+namespace reconv {
+namespace {
+
+class Depthwise final : public Filter {
+public:
+    Depthwise(int x, std::span<const float> weight, int channels, int kernel_y, int kernel_x, std::span<const float> bias,
+              const ConvParams& p)
+        : Filter(x, kernel_y, kernel_x, p), weight_(weight.begin(), weight.end()), bias_(bias.begin(), bias.end()),
+          channels_(channels) {
+        bias_.resize(channels, 0.f);
+    }
+
+    void prepare(const Kernels& kernels, const std::vector<Map>& maps) override {
+        const Map& in = maps[x_];
+        const int kernel = window_.kernel_y * window_.kernel_x;
+        padded_ = (channels_ + kernels.width - 1) / kernels.width * kernels.width;
+        for (int ky = 0; ky < window_.kernel_y; ky++)
+            for (int kx = 0; kx < window_.kernel_x; kx++)
+                taps_.push_back(ky * window_.dilation_y * in.row_stride + kx * window_.dilation_x * in.pixel_stride);
+        run_ = 1;
+        packed_.assign(static_cast<size_t>(kernel) * padded_, 0.f);
+        for (int t = 0; t < kernel; t++)
+            for (int c = 0; c < channels_; c++) packed_[static_cast<size_t>(t) * padded_ + c] = weight_[static_cast<size_t>(c) * kernel + t];
+        bias_.resize(padded_, 0.f);
+        std::vector<float>().swap(weight_);
+    }
+
+    int64_t bytes() const override { return static_cast<int64_t>((packed_.size() + bias_.size()) * sizeof(float)); }
+    int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 4 + channels_; }
+
+protected:
+    bool whole_vectors(const Kernels&, int) const override { return padded_ == channels_; }
+
+    void compute(const Kernels& kernels, Block* blocks, int count) const override {
+        const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
+        for (int b = 0; b < count; b++) {
+            BlockArgs& args = blocks[b].args;
+            args.weights = packed_.data();
+            args.bias = bias_.data();
+            args.first_channel = 0;
+            kernels.depthwise[blocks[b].pairs][activation](args, channels_, padded_);
+        }
+    }
+
+private:
+    std::vector<float> weight_, bias_, packed_;
+    int channels_, padded_ = 0;
+};
+
+}  // namespace
+
+OpPtr make_depthwise(int x, std::span<const float> weight, int channels, int kernel_y, int kernel_x,
+                     std::span<const float> bias, const ConvParams& p) {
+    return std::make_unique<Depthwise>(x, weight, channels, kernel_y, kernel_x, bias, p);
+}
+
+}  // namespace reconv

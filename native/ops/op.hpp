@@ -1,0 +1,119 @@
+// What every op is: something that makes pixels of one map from pixels of others, a list of pixels at a time.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../kernels/kernels.hpp"
+#include "../map.hpp"
+#include "../stale.hpp"
+
+namespace reconv {
+
+// Memory of a state as the ops see it during a step.
+struct Memory {
+    const std::vector<Map>* maps;
+    const std::vector<float*>* roots;
+
+    float* pixel(int map, int y, int x) const {
+        const Map& m = (*maps)[map];
+        return (*roots)[m.root] + m.at(y, x);
+    }
+    const Map& map(int id) const { return (*maps)[id]; }
+};
+
+// How the pixels that an op recomputed are put away.
+struct Cutoff {
+    bool compare = false;            // false: first or dense-only run, everything is stored
+    const float* weights = nullptr;  // per channel, padded with zeros to whole vectors; null: bit for bit
+    float limit = 0.f;               // tolerance squared
+    Bits moved;                      // receives the pixels that moved (compare only); shared by the threads
+};
+
+struct Task {
+    Memory memory;
+    const Kernels* kernels;
+    std::span<const Run> runs;  // this thread's share
+    Cutoff cutoff;
+    float* scratch;             // scratch_floats() of this thread, 64-byte aligned
+};
+
+class Op {
+public:
+    virtual ~Op() = default;
+
+    int out = -1;
+    std::vector<int> inputs;
+    bool cut = false;
+    int64_t macs_per_pixel = 0;
+
+    // Adds to `todo` the output pixels that depend on stale pixels. stale[i] belongs to inputs[i].
+    virtual void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const = 0;
+    // words of scratch that spread() needs beyond one row of its input
+    virtual int spread_words(const std::vector<Map>& maps) const;
+    // Called once when strides are fixed.
+    virtual void prepare(const Kernels&, const std::vector<Map>&) {}
+    virtual int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const { return 0; }
+    virtual void run(const Task&) const = 0;
+    // false: the op is run once over all its runs (a global pool)
+    virtual bool splits() const { return true; }
+    // bytes that the op keeps (packed weights, tables)
+    virtual int64_t bytes() const { return 0; }
+    // multiply-adds of one pixel below which a share is not worth another thread's wake-up
+    virtual int64_t pixel_cost(const std::vector<Map>& maps) const { return maps[out].channels; }
+};
+
+int window_words(const Window& window, const Map& in, const Map& out);
+
+// Pixel by pixel, same size in and out: the stale sets of the inputs are united.
+void spread_same(std::span<const Bits> stale, const Bits& todo, std::span<const int> inputs);
+
+using OpPtr = std::unique_ptr<Op>;
+
+struct ConvParams {
+    int stride_y = 1, stride_x = 1, pad_y = 0, pad_x = 0, dilation_y = 1, dilation_x = 1, groups = 1;
+    ActivationSpec activation, after;
+    std::vector<float> slopes, after_slopes;
+    int residual = -1;
+};
+
+// weight: (out channels, in channels / groups, kernel height, kernel width); bias may be empty
+OpPtr make_conv(int x, int out, std::span<const float> weight, int kernel_y, int kernel_x, std::span<const float> bias,
+                const ConvParams& params, const std::vector<Map>& maps);
+
+struct PoolParams {
+    Window window;
+    int end_y = 0, end_x = 0;  // padding after the last pixel, counts with count_include_pad
+    bool count_include_pad = false;
+};
+OpPtr make_max_pool(int x, int out, const PoolParams& params);
+OpPtr make_average_pool(int x, int out, const PoolParams& params);
+enum class Global { average, maximum, sum };
+OpPtr make_global_pool(int x, int out, Global kind);
+
+OpPtr make_unary(int x, int out, const ActivationSpec& spec, std::vector<float> slopes);
+OpPtr make_affine(int x, int out, std::vector<float> scale, std::vector<float> shift, const ActivationSpec& spec,
+                  std::vector<float> slopes);
+OpPtr make_binary(int a, int b, int out, Binary kind, const ActivationSpec& spec, std::vector<float> slopes,
+                  const std::vector<Map>& maps);
+struct Constant {
+    std::vector<float> values;
+    int height, width, channels;
+};
+OpPtr make_binary_constant(int x, int out, Binary kind, Constant constant, bool constant_first,
+                           const ActivationSpec& spec, std::vector<float> slopes);
+OpPtr make_softmax(int x, int out);
+
+struct ResizeTable {
+    Taps taps;
+    std::vector<float> wy, wx;
+};
+OpPtr make_resize(int x, int out, ResizeTable table);
+OpPtr make_copy(int x, int out);
+// index: per output element (H, W, C) the input's logical element, or -1 for `fill`
+OpPtr make_gather(int x, int out, std::vector<int32_t> index, float fill, const std::vector<Map>& maps);
+OpPtr make_join(int parent, std::vector<int> parts, const std::vector<Map>& maps);
+
+}  // namespace reconv

@@ -1,0 +1,123 @@
+// Pooling over windows and over the whole map (ONNX MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean).
+#include <algorithm>
+#include <cstring>
+
+#include "op.hpp"
+
+namespace reconv {
+namespace {
+
+class Pool : public Op {
+public:
+    Pool(int x, const PoolParams& p) : x_(x), p_(p) {}
+
+    void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
+        reconv::spread(stale[0], todo, p_.window, row);
+    }
+    int spread_words(const std::vector<Map>& maps) const override { return window_words(p_.window, maps[x_], maps[out]); }
+    int64_t pixel_cost(const std::vector<Map>& maps) const override {
+        return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * maps[out].channels / 4 + 1;
+    }
+    int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const override {
+        return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * 2;  // the window's pointers
+    }
+
+    void run(const Task& task) const override {
+        const Map &in = task.memory.map(x_), &o = task.memory.map(out);
+        const auto** taps = reinterpret_cast<const float**>(task.scratch);
+        const Window& w = p_.window;
+        for (const Run& run : task.runs)
+            for (int x = run.x0; x < run.x1; x++) {
+                int count = 0;
+                for (int ky = 0; ky < w.kernel_y; ky++) {
+                    const int y = run.y * w.stride_y - w.pad_y + ky * w.dilation_y;
+                    if (y < 0 || y >= in.height) continue;
+                    for (int kx = 0; kx < w.kernel_x; kx++) {
+                        const int c = x * w.stride_x - w.pad_x + kx * w.dilation_x;
+                        if (c >= 0 && c < in.width) taps[count++] = task.memory.pixel(x_, y, c);
+                    }
+                }
+                pool(task, task.memory.pixel(out, run.y, x), taps, count, o.channels, run.y, x, in);
+            }
+    }
+
+protected:
+    virtual void pool(const Task&, float* to, const float* const* taps, int count, int channels, int y, int x,
+                      const Map& in) const = 0;
+    int x_;
+    PoolParams p_;
+};
+
+class MaxPool final : public Pool {
+    using Pool::Pool;
+    void pool(const Task& task, float* to, const float* const* taps, int count, int channels, int, int,
+              const Map&) const override {
+        if (count) return task.kernels->max_window(to, taps, count, channels);
+        std::fill(to, to + channels, -__builtin_inff());  // a window entirely in the padding
+    }
+};
+
+class AveragePool final : public Pool {
+    using Pool::Pool;
+    void pool(const Task& task, float* to, const float* const* taps, int count, int channels, int y, int x,
+              const Map& in) const override {
+        int divisor = count;
+        if (p_.count_include_pad) {
+            const Window& w = p_.window;
+            const auto inside = [](int first, int kernel, int dilation, int low, int high) {
+                int n = 0;
+                for (int k = 0; k < kernel; k++) n += first + k * dilation >= low && first + k * dilation < high;
+                return n;
+            };
+            divisor = inside(y * w.stride_y - w.pad_y, w.kernel_y, w.dilation_y, -w.pad_y, in.height + p_.end_y) *
+                      inside(x * w.stride_x - w.pad_x, w.kernel_x, w.dilation_x, -w.pad_x, in.width + p_.end_x);
+        }
+        task.kernels->average_window(to, taps, count, channels, static_cast<float>(std::max(divisor, 1)));
+    }
+};
+
+class GlobalPool final : public Op {
+public:
+    GlobalPool(int x, Global kind) : x_(x), kind_(kind) {}
+
+    void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t>) const override {
+        if (stale[0].any()) todo.set(0, 0);
+    }
+    bool splits() const override { return false; }
+    int64_t scratch_floats(const Kernels&, const std::vector<Map>& maps) const override { return maps[out].channels; }
+
+    // Always over all pixels in the same order: a sum that were updated by differences would drift.
+    void run(const Task& task) const override {
+        const Map& in = task.memory.map(x_);
+        float* total = task.scratch;
+        if (kind_ == Global::maximum)
+            std::memcpy(total, task.memory.pixel(x_, 0, 0), sizeof(float) * in.channels);
+        else
+            std::fill(total, total + in.channels, 0.f);
+        for (int y = 0; y < in.height; y++)
+            (kind_ == Global::maximum ? task.kernels->max_row : task.kernels->sum_row)(
+                total, task.memory.pixel(x_, y, 0), in.width, in.pixel_stride, in.channels);
+        if (kind_ == Global::average) {
+            const float pixels = static_cast<float>(static_cast<int64_t>(in.height) * in.width);
+            for (int c = 0; c < in.channels; c++) total[c] /= pixels;
+        }
+        float* to = task.memory.pixel(out, 0, 0);
+        const float* fresh = total;
+        if (!task.cutoff.compare)
+            std::memcpy(to, total, sizeof(float) * in.channels);
+        else if (task.kernels->cut(1, &fresh, &to, in.channels, task.cutoff.weights, task.cutoff.limit))
+            task.cutoff.moved.set(0, 0);
+    }
+
+private:
+    int x_;
+    Global kind_;
+};
+
+}  // namespace
+
+OpPtr make_max_pool(int x, int, const PoolParams& p) { return std::make_unique<MaxPool>(x, p); }
+OpPtr make_average_pool(int x, int, const PoolParams& p) { return std::make_unique<AveragePool>(x, p); }
+OpPtr make_global_pool(int x, int, Global kind) { return std::make_unique<GlobalPool>(x, kind); }
+
+}  // namespace reconv

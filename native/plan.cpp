@@ -1,0 +1,407 @@
+#include "plan.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/dispatch.hpp"
+
+namespace reconv {
+namespace {
+
+constexpr int64_t kAlign = 16;  // floats: roots start on cache lines
+
+int64_t aligned(int64_t floats) { return (floats + kAlign - 1) / kAlign * kAlign; }
+
+Map sized(int height, int width, int channels, View view) {
+    Map m{};
+    m.height = height, m.width = width, m.channels = channels, m.view = view;
+    return m;
+}
+
+std::string size_of(const Map& m) {
+    std::string text("(");
+    text.append(std::to_string(m.height)).append(", ").append(std::to_string(m.width)).append(", ");
+    return text.append(std::to_string(m.channels)).append(")");
+}
+
+}  // namespace
+
+Plan::Plan(std::string_view isa) : kernels_(&kernels_of(isa)) {}
+
+void Plan::require(bool ok, const std::string& what) const {
+    if (!ok) throw std::invalid_argument(what);
+}
+
+const Map& Plan::checked(int id) const {
+    require(id >= 0 && id < static_cast<int>(maps_.size()), std::string("no map ").append(std::to_string(id)));
+    return maps_[id];
+}
+
+int Plan::map(int height, int width, int channels) {
+    require(!sealed_, "the plan is sealed");
+    require(height > 0 && width > 0 && channels > 0, "a map needs positive sizes");
+    require(static_cast<int64_t>(height) * width * channels < (int64_t{1} << 31), "a map may have at most 2^31 values");
+    Map m = sized(height, width, channels, View::whole);
+    m.root = static_cast<int>(roots_.size());
+    m.stale = stale_sets_++;
+    Root root{};
+    root.height = height, root.width = width, root.channels = channels;
+    roots_.push_back(root);
+    maps_.push_back(m);
+    return static_cast<int>(maps_.size()) - 1;
+}
+
+int Plan::view(Map m, int parent) {
+    require(!sealed_, "the plan is sealed");
+    m.parent = parent;
+    m.root = maps_[parent].root;
+    m.stale = m.view == View::channels ? maps_[parent].stale : stale_sets_++;
+    maps_.push_back(m);
+    return static_cast<int>(maps_.size()) - 1;
+}
+
+int Plan::channels_of(int parent, int first, int count) {
+    const Map& p = checked(parent);
+    require(p.produced, "channels_of needs a map that has been produced");
+    require(first >= 0 && count > 0 && first + count <= p.channels, "channels out of range of map " + size_of(p));
+    Map m = sized(p.height, p.width, count, View::channels);
+    m.first = first;
+    m.produced = true;
+    return view(m, parent);
+}
+
+int Plan::part_of(int parent, int first, int count) {
+    const Map& p = checked(parent);
+    require(!p.produced, "part_of needs a map that is not yet produced");
+    require(first >= 0 && count > 0 && first + count <= p.channels, "channels out of range of map " + size_of(p));
+    Map m = sized(p.height, p.width, count, View::part);
+    m.first = first;
+    return view(m, parent);
+}
+
+int Plan::phase_of(int parent, int stride_y, int stride_x, int phase_y, int phase_x) {
+    const Map& p = checked(parent);
+    require(!p.produced, "phase_of needs a map that is not yet produced");
+    require(stride_y > 0 && stride_x > 0 && phase_y >= 0 && phase_x >= 0 && phase_y < p.height && phase_x < p.width,
+            "phase out of range of map " + size_of(p));
+    Map m = sized((p.height - phase_y + stride_y - 1) / stride_y, (p.width - phase_x + stride_x - 1) / stride_x, p.channels,
+                  View::phase);
+    m.stride_y = stride_y, m.stride_x = stride_x, m.phase_y = phase_y, m.phase_x = phase_x;
+    return view(m, parent);
+}
+
+int Plan::pixels_of(int parent, int first, int height, int width) {
+    const Map& p = checked(parent);
+    require(!p.produced, "pixels_of needs a map that is not yet produced");
+    require(p.height == 1, "pixels_of needs a parent of height 1");
+    require(first >= 0 && height > 0 && width > 0 && first + static_cast<int64_t>(height) * width <= p.width,
+            "pixels out of range of map " + size_of(p));
+    roots_[p.root].halo_allowed = false;
+    Map m = sized(height, width, p.channels, View::pixels);
+    m.first = first;
+    return view(m, parent);
+}
+
+int Plan::join(int parent, std::vector<int> parts) {
+    const Map& p = checked(parent);
+    require(!p.produced, "map is already produced");
+    require(!parts.empty(), "join needs parts");
+    for (int part : parts) {
+        require(checked(part).parent == parent && maps_[part].view != View::channels, "join: not a part of the map");
+        require(maps_[part].produced, "join: a part has not been produced");
+    }
+    auto op = make_join(parent, parts, maps_);
+    return add(std::move(op), std::move(parts), parent, false);
+}
+
+int Plan::input(int map, std::array<int64_t, 3> strides) {
+    require(!sealed_, "the plan is sealed");
+    require(!checked(map).produced, "input: the map is already produced");
+    maps_[map].produced = true;
+    roots_[maps_[map].root].last_op = std::max(roots_[maps_[map].root].last_op, 0);
+    inputs_.push_back({map, strides});
+    cut_maps_.push_back(map);
+    return static_cast<int>(inputs_.size()) - 1;
+}
+
+int Plan::output(int map, std::array<int64_t, 3> strides) {
+    require(!sealed_, "the plan is sealed");
+    require(checked(map).produced, "output: the map has not been produced");
+    outputs_.push_back({map, strides});
+    return static_cast<int>(outputs_.size()) - 1;
+}
+
+int Plan::add(OpPtr op, std::vector<int> inputs, int out, bool cut, int64_t macs_per_pixel) {
+    require(!sealed_, "the plan is sealed");
+    const int id = static_cast<int>(ops_.size());
+    for (int in : inputs) {
+        require(checked(in).produced, std::string("input map ").append(std::to_string(in)).append(" has not been produced"));
+        roots_[maps_[in].root].last_op = id;
+    }
+    require(!checked(out).produced, std::string("output map ").append(std::to_string(out)).append(" is already produced"));
+    maps_[out].produced = true;
+    Root& root = roots_[maps_[out].root];
+    if (root.first_op < 0 && root.last_op < 0) root.first_op = id;
+    root.last_op = std::max(root.last_op, id);
+    op->out = out;
+    op->inputs = std::move(inputs);
+    op->cut = cut;
+    op->macs_per_pixel = macs_per_pixel;
+    if (cut) cut_maps_.push_back(out);
+    ops_.push_back(std::move(op));
+    return id;
+}
+
+// A window that reaches over the border of `map` needs zeros there.
+void Plan::need_halo(int map, const Window& w, int out) {
+    const Map& m = checked(map);
+    const Map& o = checked(out);
+    const int top = w.pad_y, left = w.pad_x;
+    const int bottom = (o.height - 1) * w.stride_y + (w.kernel_y - 1) * w.dilation_y - w.pad_y - (m.height - 1);
+    const int right = (o.width - 1) * w.stride_x + (w.kernel_x - 1) * w.dilation_x - w.pad_x - (m.width - 1);
+    Root& root = roots_[m.root];
+    // the second pixel of a pair may lie one stride past the last one
+    root.slack = std::max<int64_t>(root.slack, static_cast<int64_t>(w.stride_x + 1) * root.channels * 8);
+    if (top <= 0 && left <= 0 && bottom <= 0 && right <= 0) return;
+    for (int id = map; id >= 0; id = maps_[id].parent)
+        require(maps_[id].view != View::phase && maps_[id].view != View::pixels,
+                "a window with padding cannot read a map whose pixels are scattered");
+    require(root.halo_allowed, "a window with padding cannot read a map whose pixels are flattened");
+    root.halo.top = std::max(root.halo.top, top);
+    root.halo.bottom = std::max(root.halo.bottom, bottom);
+    root.halo.side = std::max({root.halo.side, left, right});
+}
+
+int Plan::conv(int x, int out, std::span<const float> weight, std::array<int, 4> shape, std::span<const float> bias,
+               const ConvParams& params, bool cut) {
+    const Map &m = checked(x), &o = checked(out);
+    const auto [out_channels, in_channels, kernel_y, kernel_x] = shape;
+    require(kernel_y > 0 && kernel_x > 0 && params.stride_y > 0 && params.stride_x > 0 && params.dilation_y > 0 &&
+                params.dilation_x > 0 && params.groups > 0,
+            "conv: kernel, strides, dilations and groups must be positive");
+    require(o.channels == out_channels && m.channels == in_channels * params.groups && out_channels % params.groups == 0,
+            "conv: weight (" + std::to_string(out_channels) + ", " + std::to_string(in_channels) + ") in " +
+                std::to_string(params.groups) + " groups does not fit " + size_of(m) + " -> " + size_of(o));
+    require(bias.empty() || static_cast<int>(bias.size()) == out_channels, "conv: bias of another length");
+    std::vector<int> inputs{x};
+    if (params.residual >= 0) {
+        require(checked(params.residual).same_size(o), "conv: the residual's size is not the output's");
+        inputs.push_back(params.residual);
+    }
+    need_halo(x, {kernel_y, kernel_x, params.stride_y, params.stride_x, params.pad_y, params.pad_x, params.dilation_y,
+                  params.dilation_x}, out);
+    auto op = make_conv(x, out, weight, kernel_y, kernel_x, bias, params, maps_);
+    return add(std::move(op), std::move(inputs), out, cut,
+               static_cast<int64_t>(out_channels) * in_channels * kernel_y * kernel_x);
+}
+
+int Plan::max_pool(int x, int out, const PoolParams& params) {
+    require(checked(x).channels == checked(out).channels, "max_pool: channels differ");
+    return add(make_max_pool(x, out, params), {x}, out, false);
+}
+
+int Plan::average_pool(int x, int out, const PoolParams& params) {
+    require(checked(x).channels == checked(out).channels, "average_pool: channels differ");
+    return add(make_average_pool(x, out, params), {x}, out, false);
+}
+
+int Plan::global_pool(int x, int out, Global kind, bool cut) {
+    const Map& o = checked(out);
+    require(checked(x).channels == o.channels && o.height == 1 && o.width == 1, "global_pool: the output is (1, 1, C)");
+    return add(make_global_pool(x, out, kind), {x}, out, cut);
+}
+
+int Plan::unary(int x, int out, const ActivationSpec& spec, std::vector<float> slopes) {
+    require(checked(x).same_size(checked(out)), "unary: sizes differ");
+    return add(make_unary(x, out, spec, std::move(slopes)), {x}, out, false);
+}
+
+int Plan::affine(int x, int out, std::vector<float> scale, std::vector<float> shift, const ActivationSpec& spec,
+                 std::vector<float> slopes) {
+    const size_t channels = static_cast<size_t>(checked(x).channels);
+    require(checked(x).same_size(checked(out)), "affine: sizes differ");
+    require(scale.size() == channels && shift.size() == channels, "affine: scale and shift have one value per channel");
+    return add(make_affine(x, out, std::move(scale), std::move(shift), spec, std::move(slopes)), {x}, out, false);
+}
+
+int Plan::binary(int a, int b, int out, Binary kind, const ActivationSpec& spec, std::vector<float> slopes) {
+    const Map& o = checked(out);
+    for (int in : {a, b}) {
+        const Map& m = checked(in);
+        require((m.height == o.height || m.height == 1) && (m.width == o.width || m.width == 1) &&
+                    (m.channels == o.channels || m.channels == 1),
+                "binary: " + size_of(m) + " does not broadcast to " + size_of(o));
+    }
+    return add(make_binary(a, b, out, kind, spec, std::move(slopes), maps_), {a, b}, out, false);
+}
+
+int Plan::binary_constant(int x, int out, Binary kind, Constant constant, bool constant_first, const ActivationSpec& spec,
+                          std::vector<float> slopes) {
+    const Map &m = checked(x), &o = checked(out);
+    require((m.height == o.height || m.height == 1) && (m.width == o.width || m.width == 1) &&
+                (m.channels == o.channels || m.channels == 1),
+            "binary_constant: " + size_of(m) + " does not broadcast to " + size_of(o));
+    require((constant.height == o.height || constant.height == 1) && (constant.width == o.width || constant.width == 1) &&
+                (constant.channels == o.channels || constant.channels == 1),
+            "binary_constant: the constant does not broadcast to " + size_of(o));
+    return add(make_binary_constant(x, out, kind, std::move(constant), constant_first, spec, std::move(slopes)), {x}, out,
+               false);
+}
+
+int Plan::softmax(int x, int out) {
+    require(checked(x).same_size(checked(out)), "softmax: sizes differ");
+    return add(make_softmax(x, out), {x}, out, false);
+}
+
+int Plan::resize(int x, int out, ResizeTable table) {
+    const Map &m = checked(x), &o = checked(out);
+    require(m.channels == o.channels, "resize: channels differ");
+    const auto fits = [&](const std::vector<int>& index, int length, int limit) {
+        return static_cast<int>(index.size()) == length &&
+               std::all_of(index.begin(), index.end(), [limit](int i) { return i >= 0 && i < limit; });
+    };
+    require(fits(table.taps.y0, o.height, m.height) && fits(table.taps.y1, o.height, m.height) &&
+                fits(table.taps.x0, o.width, m.width) && fits(table.taps.x1, o.width, m.width) &&
+                static_cast<int>(table.wy.size()) == o.height && static_cast<int>(table.wx.size()) == o.width,
+            "resize: tables do not fit " + size_of(m) + " -> " + size_of(o));
+    return add(make_resize(x, out, std::move(table)), {x}, out, false);
+}
+
+int Plan::copy(int x, int out) {
+    const Map &m = checked(x), &o = checked(out);
+    require(m.channels == o.channels && static_cast<int64_t>(m.height) * m.width == static_cast<int64_t>(o.height) * o.width,
+            "copy: " + size_of(m) + " is not " + size_of(o));
+    return add(make_copy(x, out), {x}, out, false);
+}
+
+int Plan::gather(int x, int out, std::vector<int32_t> index, float fill) {
+    const Map &m = checked(x), &o = checked(out);
+    require(static_cast<int64_t>(index.size()) == static_cast<int64_t>(o.height) * o.width * o.channels,
+            "gather: the index has another size than the output");
+    const int64_t count = static_cast<int64_t>(m.height) * m.width * m.channels;
+    require(std::all_of(index.begin(), index.end(), [count](int32_t i) { return i >= -1 && i < count; }),
+            "gather: an index is out of range");
+    return add(make_gather(x, out, std::move(index), fill, maps_), {x}, out, false);
+}
+
+void Plan::lay_out_roots() {
+    for (Root& r : roots_) {
+        const int64_t c = r.channels;
+        r.row_stride = (r.width + r.halo.side) * c;
+        r.origin = aligned(r.halo.top * r.row_stride + r.halo.side * c);
+        r.floats = aligned(r.origin + (r.height + r.halo.bottom) * r.row_stride + r.halo.side * c + r.slack + 64);
+        r.stream_offset = stream_floats_;
+        stream_floats_ += r.floats;
+    }
+    for (Map& m : maps_) {
+        if (m.parent < 0) {
+            const Root& r = roots_[m.root];
+            m.offset = r.origin, m.row_stride = r.row_stride, m.pixel_stride = r.channels;
+            continue;
+        }
+        const Map& p = maps_[m.parent];
+        m.offset = p.offset, m.row_stride = p.row_stride, m.pixel_stride = p.pixel_stride;
+        switch (m.view) {
+            case View::channels:
+            case View::part: m.offset += m.first; break;
+            case View::phase:
+                m.offset += m.phase_y * p.row_stride + m.phase_x * p.pixel_stride;
+                m.row_stride *= m.stride_y, m.pixel_stride *= m.stride_x;
+                break;
+            case View::pixels:
+                m.offset += m.first * p.pixel_stride;
+                m.row_stride = m.width * p.pixel_stride;
+                break;
+            case View::whole: break;
+        }
+    }
+}
+
+// Dense-only states reuse memory: first fit, in order of first use, among the roots that live at the same time.
+void Plan::share_memory() {
+    const int end = static_cast<int>(ops_.size());
+    for (const Border& b : inputs_) roots_[maps_[b.map].root].first_op = -1;
+    for (const Border& b : outputs_) roots_[maps_[b.map].root].last_op = end;
+    std::vector<Root*> order;
+    for (Root& r : roots_) order.push_back(&r);
+    std::stable_sort(order.begin(), order.end(), [](const Root* a, const Root* b) { return a->floats > b->floats; });
+    std::vector<Root*> placed;
+    for (Root* r : order) {
+        std::vector<Root*> rivals;
+        for (Root* p : placed)
+            if (p->first_op <= r->last_op && r->first_op <= p->last_op) rivals.push_back(p);
+        std::sort(rivals.begin(), rivals.end(), [](const Root* a, const Root* b) { return a->dense_offset < b->dense_offset; });
+        int64_t at = 0;
+        for (const Root* p : rivals) {
+            if (at + r->floats <= p->dense_offset) break;
+            at = std::max(at, p->dense_offset + p->floats);
+        }
+        r->dense_offset = at;
+        dense_floats_ = std::max(dense_floats_, at + r->floats);
+        placed.push_back(r);
+    }
+}
+
+void Plan::seal() {
+    require(!sealed_, "the plan is sealed");
+    lay_out_roots();
+    share_memory();
+    for (const auto& op : ops_) {
+        op->prepare(*kernels_, maps_);
+        scratch_floats_ = std::max(scratch_floats_, op->scratch_floats(*kernels_, maps_));
+        row_words_ = std::max(row_words_, op->spread_words(maps_));
+    }
+    for (const Border& b : inputs_) {
+        const Map& m = maps_[b.map];
+        scratch_floats_ = std::max(scratch_floats_, 2 * (static_cast<int64_t>(m.width) * m.channels + 64));
+    }
+    sealed_ = true;
+}
+
+int64_t Plan::macs(int op) const {
+    const Map& o = maps_[ops_[op]->out];
+    return ops_[op]->macs_per_pixel * o.height * o.width;
+}
+
+int64_t Plan::macs() const {
+    int64_t total = 0;
+    for (int i = 0; i < static_cast<int>(ops_.size()); i++) total += macs(i);
+    return total;
+}
+
+int64_t Plan::weight_bytes() const {
+    int64_t total = 0;
+    for (const auto& op : ops_) total += op->bytes();
+    return total;
+}
+
+int64_t Plan::stale_words() const {
+    int64_t words = 0;
+    for (const Map& m : maps_)
+        if (m.view != View::channels) words += static_cast<int64_t>(m.height) * words_for(m.width);
+    for (const auto& op : ops_) {  // what each op recomputed
+        const Map& m = maps_[op->out];
+        words += static_cast<int64_t>(m.height) * words_for(m.width);
+    }
+    return words;
+}
+
+int64_t Plan::most_runs() const {
+    int64_t most = 1;
+    for (const Map& m : maps_) most = std::max(most, static_cast<int64_t>(m.height) * ((m.width + 1) / 2));
+    return most;
+}
+
+int64_t Plan::weight_floats() const {
+    int64_t total = 0;
+    for (int id : cut_maps_) total += padded(maps_[id].channels);
+    return total;
+}
+
+int64_t Plan::state_bytes(bool dense_only) const {
+    if (dense_only) return dense_floats_ * 4;
+    return stream_floats_ * 4 + stale_words() * 8 + weight_floats() * 4 + most_runs() * static_cast<int64_t>(sizeof(Run));
+}
+
+}  // namespace reconv

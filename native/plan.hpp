@@ -1,0 +1,93 @@
+// A plan: the compiled form of a model. Ops over maps, fixed sizes, no data of frames.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "ops/op.hpp"
+
+namespace reconv {
+
+struct Border {  // between a map and a user's array, strides in elements for y, x and channel
+    int map;
+    std::array<int64_t, 3> strides;
+};
+
+class Plan {
+public:
+    explicit Plan(std::string_view isa);
+
+    // Maps and views; see Map. All throw std::invalid_argument when the arguments contradict one another.
+    int map(int height, int width, int channels);
+    int channels_of(int parent, int first, int count);
+    int part_of(int parent, int first, int count);
+    int phase_of(int parent, int stride_y, int stride_x, int phase_y, int phase_x);
+    int pixels_of(int parent, int first, int height, int width);
+    int join(int parent, std::vector<int> parts);
+
+    int input(int map, std::array<int64_t, 3> strides);
+    int output(int map, std::array<int64_t, 3> strides);
+
+    int conv(int x, int out, std::span<const float> weight, std::array<int, 4> weight_shape, std::span<const float> bias,
+             const ConvParams& params, bool cut);
+    int max_pool(int x, int out, const PoolParams& params);
+    int average_pool(int x, int out, const PoolParams& params);
+    int global_pool(int x, int out, Global kind, bool cut);
+    int unary(int x, int out, const ActivationSpec& spec, std::vector<float> slopes);
+    int affine(int x, int out, std::vector<float> scale, std::vector<float> shift, const ActivationSpec& spec,
+               std::vector<float> slopes);
+    int binary(int a, int b, int out, Binary kind, const ActivationSpec& spec, std::vector<float> slopes);
+    int binary_constant(int x, int out, Binary kind, Constant constant, bool constant_first, const ActivationSpec& spec,
+                        std::vector<float> slopes);
+    int softmax(int x, int out);
+    int resize(int x, int out, ResizeTable table);
+    int copy(int x, int out);
+    int gather(int x, int out, std::vector<int32_t> index, float fill);
+
+    void seal();
+
+    const Kernels& kernels() const { return *kernels_; }
+    const std::vector<Map>& maps() const { return maps_; }
+    const std::vector<Root>& roots() const { return roots_; }
+    const std::vector<OpPtr>& ops() const { return ops_; }
+    const std::vector<Border>& inputs() const { return inputs_; }
+    const std::vector<Border>& outputs() const { return outputs_; }
+    const std::vector<int>& cut_maps() const { return cut_maps_; }
+    bool sealed() const { return sealed_; }
+
+    int64_t macs() const;
+    int64_t macs(int op) const;
+    int64_t weight_bytes() const;
+    int64_t memory_floats(bool dense_only) const { return dense_only ? dense_floats_ : stream_floats_; }
+    int64_t scratch_floats() const { return scratch_floats_; }  // per thread
+    // bytes of a state: maps, stale sets and cutoff weights; scratch belongs to the threads
+    int64_t state_bytes(bool dense_only) const;
+    int stale_sets() const { return stale_sets_; }
+    int64_t stale_words() const;                                // of all stale sets together
+    int64_t most_runs() const;                                  // of one op's list
+    int row_words() const { return row_words_; }                // scratch for spread
+    int64_t weight_floats() const;                              // cutoff weights of all cut maps
+    int padded(int channels) const { return (channels + kernels_->width - 1) / kernels_->width * kernels_->width; }
+
+    const Map& checked(int id) const;
+
+private:
+    int add(OpPtr op, std::vector<int> inputs, int out, bool cut, int64_t macs_per_pixel = 0);
+    int view(Map map, int parent);
+    void require(bool ok, const std::string& what) const;
+    void need_halo(int map, const Window& window, int out);
+    void lay_out_roots();
+    void share_memory();
+
+    const Kernels* kernels_;
+    std::vector<Map> maps_;
+    std::vector<Root> roots_;
+    std::vector<OpPtr> ops_;
+    std::vector<Border> inputs_, outputs_;
+    std::vector<int> cut_maps_;
+    int64_t stream_floats_ = 0, dense_floats_ = 0, scratch_floats_ = 0;
+    int stale_sets_ = 0, row_words_ = 0;
+    bool sealed_ = false;
+};
+
+}  // namespace reconv

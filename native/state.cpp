@@ -1,0 +1,320 @@
+#include "state.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace reconv {
+namespace {
+
+// Scratch belongs to a thread, not to a state: it grows to the largest plan that the thread has worked on.
+float* thread_scratch(int64_t floats) {
+    struct Buffer {
+        float* data = nullptr;
+        int64_t floats = 0;
+        ~Buffer() { std::free(data); }
+    };
+    thread_local Buffer buffer;
+    if (floats > buffer.floats) {
+        std::free(buffer.data);
+        const size_t bytes = (static_cast<size_t>(floats) * 4 + 127) / 64 * 64;
+        buffer.data = static_cast<float*>(std::aligned_alloc(64, bytes));
+        buffer.floats = buffer.data ? floats : 0;
+        if (!buffer.data) throw std::bad_alloc();
+    }
+    return buffer.data;
+}
+
+constexpr size_t kPage = size_t{2} << 20;  // of large pages, where the system grants them
+constexpr int64_t kShare = 60'000;         // weighted pixels below which an op stays on one thread
+
+}  // namespace
+
+State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads, bool dense_only, float tolerance)
+    : plan_(std::move(plan)), threads_(std::move(threads)), dense_only_(dense_only) {
+    if (!plan_->sealed()) throw std::invalid_argument("the plan is not sealed");
+    set_tolerance(tolerance);
+    const auto& maps = plan_->maps();
+    const size_t floats = static_cast<size_t>(plan_->memory_floats(dense_only));
+    const size_t bytes = std::max<size_t>(floats * 4, 64);
+    floats_ = static_cast<float*>(std::aligned_alloc(bytes >= kPage ? kPage : 64, (bytes + 63) / 64 * 64));
+    if (!floats_) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (bytes >= kPage) madvise(floats_, bytes, MADV_HUGEPAGE);
+#endif
+    std::memset(floats_, 0, bytes);
+    for (const Root& r : plan_->roots()) roots_.push_back(floats_ + (dense_only ? r.dense_offset : r.stream_offset));
+    memory_ = {&maps, &roots_};
+    bytes_ = static_cast<int64_t>(floats) * 4;
+    runs_.reserve(static_cast<size_t>(plan_->most_runs()));
+    cuts_.resize(maps.size());
+    op_seconds_.assign(plan_->ops().size(), 0.0);
+    if (dense_only) return;
+
+    stale_words_.assign(static_cast<size_t>(plan_->stale_words()), 0);
+    uint64_t* words = stale_words_.data();
+    const auto take = [&words](const Map& m) {
+        Bits bits{words, m.height, m.width, words_for(m.width)};
+        words += static_cast<int64_t>(bits.height) * bits.row_words;
+        return bits;
+    };
+    stale_.resize(static_cast<size_t>(plan_->stale_sets()));
+    for (const Map& m : maps)
+        if (m.view != View::channels) stale_[m.stale] = take(m);
+    for (const auto& op : plan_->ops()) todo_.push_back(take(maps[op->out]));
+    row_.resize(static_cast<size_t>(plan_->row_words()));
+    weights_.assign(static_cast<size_t>(plan_->weight_floats()), 0.f);
+    int index = 0;
+    for (int id : plan_->cut_maps()) {
+        cuts_[id].index = index;
+        cuts_[id].deviation.assign(maps[id].channels, 0.f);
+        index += plan_->padded(maps[id].channels);
+    }
+    bytes_ += static_cast<int64_t>(stale_words_.size() * 8 + weights_.size() * 4 + runs_.capacity() * sizeof(Run));
+}
+
+State::~State() { std::free(floats_); }
+
+void State::set_tolerance(float tolerance) {
+    if (!(tolerance >= 0.f) || !std::isfinite(tolerance))
+        throw std::invalid_argument("tolerance must be a finite number of at least 0");
+    if (tolerance_ != tolerance) ready_ = ready_ && tolerance == 0.f ? false : ready_;
+    tolerance_ = tolerance;
+}
+
+Bits State::stale(int map) const { return stale_.at(plan_->checked(map).stale); }
+Bits State::todo(int op) const { return todo_.at(op); }
+
+bool State::changed(int output) const {
+    if (was_dense_ || dense_only_) return true;
+    return stale_[memory_.map(plan_->outputs().at(output).map).stale].any();
+}
+
+const float* State::weights_of(int map) const {
+    return tolerance_ > 0.f ? weights_.data() + cuts_[map].index : nullptr;
+}
+
+std::span<const float> State::deviation(int map) const {
+    if (plan_->checked(map).channels == 0 || cuts_[map].index < 0) throw std::invalid_argument("the map is not under cutoff");
+    return cuts_[map].deviation;
+}
+
+void State::set_weights(int map, std::span<const float> weights) {
+    const Map& m = plan_->checked(map);
+    if (cuts_[map].index < 0) throw std::invalid_argument("the map is not under cutoff");
+    if (static_cast<int>(weights.size()) != m.channels)
+        throw std::invalid_argument("one weight per channel: expected " + std::to_string(m.channels) + ", got " +
+                                    std::to_string(weights.size()));
+    for (float w : weights)
+        if (!(w >= 0.f) || !std::isfinite(w)) throw std::invalid_argument("weights must be finite and at least 0");
+    std::copy(weights.begin(), weights.end(), weights_.begin() + cuts_[map].index);
+    cuts_[map].fixed = true;
+}
+
+void State::profile(bool on) {
+    profiling_ = on;
+    std::fill(op_seconds_.begin(), op_seconds_.end(), 0.0);
+}
+
+void State::step(std::span<const float* const> sources) {
+    if (sources.size() != plan_->inputs().size()) throw std::invalid_argument("one array per input is needed");
+    thread_scratch(plan_->scratch_floats());
+    Threads::Session team(*threads_);
+    was_dense_ = dense_only_ || !ready_;
+    ready_ = false;  // a step that fails half-way makes the next one dense
+    recomputed_macs_ = 0;
+    load_inputs(sources, team);
+    for (int op = 0; op < static_cast<int>(plan_->ops().size()); op++) {
+        if (!profiling_) {
+            run_op(op, team);
+            continue;
+        }
+        const auto start = std::chrono::steady_clock::now();
+        run_op(op, team);
+        op_seconds_[op] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+    ready_ = !dense_only_ && (!was_dense_ || tolerance_ == 0.f || estimate());
+}
+
+void State::load_inputs(std::span<const float* const> sources, Threads::Session& team) {
+    std::vector<uint64_t>& row = row_;
+    for (size_t i = 0; i < sources.size(); i++) {
+        const Border& border = plan_->inputs()[i];
+        const Map& m = memory_.map(border.map);
+        if (dense_only_ && plan_->roots()[m.root].halo.top + plan_->roots()[m.root].halo.bottom + plan_->roots()[m.root].halo.side)
+            clear_halo(plan_->roots()[m.root], roots_[m.root]);
+        (void)row;
+        std::vector<uint64_t> spare;
+        if (dense_only_) spare.resize(static_cast<size_t>(words_for(m.width)) * team.count());
+        const int parts = std::min(team.count(), m.height);
+        team.run([&](int id) {
+            if (id >= parts) return;
+            float* scratch = thread_scratch(plan_->scratch_floats());
+            const int first = m.height * id / parts, last = m.height * (id + 1) / parts;
+            for (int y = first; y < last; y++) {
+                InputRow in{sources[i] + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
+                            static_cast<ptrdiff_t>(border.strides[2]), memory_.pixel(border.map, y, 0),
+                            static_cast<ptrdiff_t>(m.pixel_stride), m.width, m.channels, scratch};
+                uint64_t* bits = dense_only_ ? spare.data() + static_cast<ptrdiff_t>(words_for(m.width)) * id
+                                             : stale_[m.stale].row(y);
+                plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_,
+                                           was_dense_, bits);
+            }
+        });
+    }
+}
+
+void State::run_op(int index, Threads::Session& team) {
+    const Op& op = *plan_->ops()[index];
+    const Map& o = memory_.map(op.out);
+    runs_.clear();
+    Cutoff cutoff;
+    int64_t pixels = 0;
+    if (was_dense_) {
+        const Root& root = plan_->roots()[o.root];
+        if (dense_only_ && root.first_op == index && (root.halo.top || root.halo.bottom || root.halo.side))
+            clear_halo(root, roots_[o.root]);
+        for (int y = 0; y < o.height; y++) runs_.push_back({y, 0, o.width});
+        pixels = static_cast<int64_t>(o.height) * o.width;
+        if (!dense_only_) {
+            todo_[index].fill();
+            stale_[o.stale].fill();
+        }
+    } else {
+        op_inputs_.clear();
+        bool any = false;
+        for (int in : op.inputs) {
+            op_inputs_.push_back(stale_[memory_.map(in).stale]);
+            any = any || op_inputs_.back().any();
+        }
+        const Bits &todo = todo_[index], &moved = stale_[o.stale];
+        todo.clear();
+        moved.clear();
+        if (!any) return;
+        op.spread(op_inputs_, todo, row_);
+        pixels = collect_runs(todo, runs_);
+        if (op.cut)
+            cutoff = {true, weights_of(op.out), tolerance_ * tolerance_, moved};
+        else
+            moved.unite(todo);
+    }
+    recomputed_macs_ += pixels * op.macs_per_pixel;
+    if (pixels) dispatch(op, cutoff, pixels, team);
+}
+
+// Shares an op's runs among the team: pieces of about equal numbers of pixels, taken by whoever is free.
+void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads::Session& team) {
+    const int64_t cost = op.pixel_cost(plan_->maps());
+    if (cost == 0) return;
+    const int64_t floats = plan_->scratch_floats();
+    if (team.count() == 1 || !op.splits() || pixels * cost < kShare) {
+        op.run({memory_, &plan_->kernels(), runs_, cutoff, thread_scratch(floats)});
+        return;
+    }
+    const int64_t block = 2 * plan_->kernels().pairs;
+    const int64_t wanted = std::max<int64_t>(pixels / (team.count() * 4), kShare / 2 / std::max<int64_t>(cost, 1));
+    const int64_t piece = (wanted + block - 1) / block * block;
+    const int pieces = static_cast<int>((pixels + piece - 1) / piece);
+    std::atomic<int> next{0};
+    team.run([&](int) {
+        float* scratch = thread_scratch(floats);
+        size_t run = 0;
+        int64_t before = 0;  // pixels in the runs ahead of `run`
+        for (int p; (p = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
+            int64_t first = p * piece;
+            const int64_t last = std::min(first + piece, pixels);
+            while (before + runs_[run].x1 - runs_[run].x0 <= first) before += runs_[run].x1 - runs_[run].x0, run++;
+            size_t at = run;
+            int64_t start = before;
+            while (first < last) {
+                const Run& whole = runs_[at];
+                const int64_t length = whole.x1 - whole.x0;
+                if (first == start && start + length <= last) {  // as many whole runs as the piece holds, in one call
+                    const size_t from = at;
+                    while (first < last && start + (runs_[at].x1 - runs_[at].x0) <= last) {
+                        start += runs_[at].x1 - runs_[at].x0;
+                        first = start;
+                        at++;
+                        if (at == runs_.size()) break;
+                    }
+                    op.run({memory_, &plan_->kernels(), std::span<const Run>(runs_).subspan(from, at - from), cutoff, scratch});
+                    continue;
+                }
+                const int64_t end = std::min(start + length, last);
+                const Run part{whole.y, static_cast<int>(whole.x0 + first - start), static_cast<int>(whole.x0 + end - start)};
+                op.run({memory_, &plan_->kernels(), std::span<const Run>(&part, 1), cutoff, scratch});
+                first = end;
+                if (end == start + length) start += length, at++;
+            }
+        }
+    });
+}
+
+void State::clear_halo(const Root& r, float* memory) const {
+    const int64_t row = static_cast<int64_t>(r.width) * r.channels;
+    std::fill(memory, memory + r.origin, 0.f);
+    for (int y = 0; y < r.height; y++) {
+        float* end = memory + r.origin + y * r.row_stride + row;
+        std::fill(end, end + (r.row_stride - row), 0.f);
+    }
+    std::fill(memory + r.origin + r.height * r.row_stride, memory + r.floats, 0.f);
+}
+
+// sigma of every channel of every cut map: max(its standard deviation, 0.05 RMS of the map's deviations); a map of fewer
+// than 16 pixels uses the RMS of its values. False: the frame says nothing about the scale of the maps (black, constant,
+// not finite), the next step is dense again.
+bool State::estimate() {
+    bool usable = true;
+    std::vector<double> sum, square;
+    for (int id : plan_->cut_maps()) {
+        const Map& m = memory_.map(id);
+        Cut& cut = cuts_[id];
+        sum.assign(m.channels, 0.0);
+        square.assign(m.channels, 0.0);
+        for (int y = 0; y < m.height; y++)
+            for (int x = 0; x < m.width; x++) {
+                const float* p = memory_.pixel(id, y, x);
+                for (int c = 0; c < m.channels; c++) {
+                    sum[c] += p[c];
+                    square[c] += static_cast<double>(p[c]) * p[c];
+                }
+            }
+        const double pixels = static_cast<double>(m.height) * m.width;
+        double mean_square = 0.0;
+        for (int c = 0; c < m.channels; c++) {
+            const double mean = sum[c] / pixels, power = square[c] / pixels;
+            square[c] = pixels < 16 ? power : std::max(power - mean * mean, 0.0);
+            mean_square += square[c] / m.channels;
+        }
+        const double rms = std::sqrt(mean_square);
+        const bool is_input = std::any_of(plan_->inputs().begin(), plan_->inputs().end(),
+                                          [id](const Border& b) { return b.map == id; });
+        if (!std::isfinite(rms) || (is_input && pixels >= 16 && rms < 1e-12)) usable = false;
+        for (int c = 0; c < m.channels; c++) {
+            const double deviation = pixels < 16 ? rms : std::max(std::sqrt(square[c]), 0.05 * rms);
+            cut.deviation[c] = static_cast<float>(std::max(deviation, 1e-12));
+            if (!cut.fixed)
+                weights_[cut.index + c] = static_cast<float>(1.0 / (m.channels * static_cast<double>(cut.deviation[c]) * cut.deviation[c]));
+        }
+    }
+    return usable;
+}
+
+void State::read(int output, float* array) const {
+    const Border& border = plan_->outputs().at(output);
+    const Map& m = memory_.map(border.map);
+    for (int y = 0; y < m.height; y++)
+        plan_->kernels().export_row(array + y * border.strides[0], border.strides[1], border.strides[2],
+                                    memory_.pixel(border.map, y, 0), m.pixel_stride, m.width, m.channels);
+}
+
+}  // namespace reconv

@@ -1,0 +1,109 @@
+#include "threads.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace reconv {
+namespace {
+
+void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+constexpr int kSpins = 20000;  // pauses before a member of a running step gives up its processor (about half a millisecond)
+
+double cgroup_quota() {
+    std::string quota;
+    double period = 0;
+    if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period && quota != "max" && period > 0)
+        return std::atof(quota.c_str()) / period;
+    double microseconds = 0;
+    std::ifstream v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    if (v1 >> microseconds && v1_period >> period && microseconds > 0 && period > 0) return microseconds / period;
+    return 0;
+}
+
+}  // namespace
+
+Threads::Threads(int count) {
+    if (count < 1 || count > 64) throw std::invalid_argument("a team has 1 to 64 threads, not " + std::to_string(count));
+    for (int id = 1; id < count; id++) workers_.emplace_back([this, id] { worker(id); });
+}
+
+Threads::~Threads() {
+    stop_.store(true);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    for (auto& thread : workers_) thread.join();
+}
+
+void Threads::worker(int id) {
+    uint32_t seen = 0;
+    for (;;) {
+        int spins = 0;
+        while (generation_.load(std::memory_order_acquire) == seen) {
+            if (in_step_.load(std::memory_order_relaxed) && ++spins < kSpins)
+                relax();
+            else
+                generation_.wait(seen, std::memory_order_acquire);
+        }
+        if (stop_.load()) return;
+        seen = generation_.load(std::memory_order_acquire);
+        const uint64_t mine = uint64_t{1} << id;
+        if (running_.load(std::memory_order_acquire) & mine) {
+            (*work_)(id);
+            running_.fetch_and(~mine, std::memory_order_release);
+        }
+    }
+}
+
+Threads::Session::Session(Threads& team) : team_(team), owned_(!team.workers_.empty() && team.busy_.try_lock()) {
+    if (!owned_) return;
+    team_.in_step_.store(true, std::memory_order_relaxed);
+    team_.generation_.fetch_add(1, std::memory_order_release);
+    team_.generation_.notify_all();
+}
+
+Threads::Session::~Session() {
+    if (!owned_) return;
+    team_.in_step_.store(false, std::memory_order_relaxed);
+    team_.busy_.unlock();
+}
+
+void Threads::Session::run(const std::function<void(int)>& work) {
+    if (!owned_) return work(0);
+    team_.work_ = &work;
+    const int members = team_.count();
+    team_.running_.store((~uint64_t{0} >> (64 - members)) & ~uint64_t{1}, std::memory_order_release);
+    team_.generation_.fetch_add(1, std::memory_order_release);
+    team_.generation_.notify_all();
+    work(0);
+    int spins = 0;
+    while (team_.running_.load(std::memory_order_acquire) != 0) {
+        relax();
+        if (++spins > kSpins) std::this_thread::yield();  // fewer processors than threads
+    }
+}
+
+int default_threads() {
+    int count = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+#endif
+    if (const double quota = cgroup_quota(); quota > 0) count = std::min(count, static_cast<int>(std::ceil(quota)));
+    return std::clamp(count, 1, 64);
+}
+
+}  // namespace reconv
