@@ -7,8 +7,8 @@ The only folder that imports onnx and onnx-ir. In the order in which a model flo
 
 from reconv.graph.digest import digest
 from reconv.graph.evaluate import evaluate
-from reconv.graph.extract import extract
+from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.load import load, with_shapes
 
-__all__ = ["Graph", "Node", "TensorInfo", "digest", "evaluate", "extract", "load", "with_shapes"]
+__all__ = ["Graph", "Node", "TensorInfo", "digest", "evaluate", "extract", "load", "reads", "with_shapes"]

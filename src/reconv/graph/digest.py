@@ -1,7 +1,7 @@
 """Content hashes, 128 bits of BLAKE2b as 32 hexadecimal digits.
 
-Two models have the same digest exactly when nodes, constants, inputs and outputs are the same, names included. Names
-of files, comments and metadata do not count.
+Two models have the same digest exactly when nodes, constants, and the names and types of inputs and outputs are the
+same, names included. Names of files, comments, metadata and the sizes that inputs are declared with do not count.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from reconv.graph.graph import Graph
+from reconv.graph.graph import Graph, TensorInfo
 
 __all__ = ["DIGEST_BYTES", "digest", "digest_array"]
 
@@ -28,7 +28,7 @@ def digest(graph: Graph) -> str:
         ir.serde.serialize_function(f).SerializeToString(deterministic=True)
         for _, f in sorted(graph.source.functions.items())
     ]
-    _feed(state, [repr(opsets), [str(i) for i in graph.inputs], [str(o) for o in graph.outputs], functions])
+    _feed(state, [repr(opsets), _borders(graph.inputs), _borders(graph.outputs), functions])
     for node in graph.nodes:
         attributes = [[key, _plain(value)] for key, value in sorted(node.attributes.items())]
         _feed(state, [node.op_type, node.domain, list(node.inputs), list(node.outputs), attributes])
@@ -46,6 +46,10 @@ def digest_array(array: np.ndarray[Any, Any]) -> str:
     else:
         state.update(np.ascontiguousarray(array).tobytes())
     return state.hexdigest()
+
+
+def _borders(infos: tuple[TensorInfo, ...]) -> list[str]:
+    return [f"{info.name}: {info.dtype}" for info in infos]
 
 
 def _plain(value: Any) -> Any:

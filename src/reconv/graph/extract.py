@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node
 
-__all__ = ["extract"]
+__all__ = ["extract", "reads"]
 
 
 def extract(
@@ -32,7 +32,8 @@ def extract(
 
     Args:
         graph: the whole model.
-        inputs: names where to cut; also any of the model's inputs that the part reads must be among them.
+        inputs: names where to cut; also any of the model's inputs that the part reads must be among them. `reads`
+            tells which of many possible cuts are needed.
         outputs: names to compute, each the output of a node of the part.
         shapes: shape of each input; an input that is missing here gets the model's own shape.
         values: names that are known constants by now.
@@ -42,7 +43,7 @@ def extract(
             large for one protobuf message (2 GB).
     """
     values = dict(values or {})
-    wanted, constants = _needed(graph, set(inputs) | values.keys(), outputs)
+    wanted, constants, _ = _needed(graph, set(inputs) | values.keys(), outputs)
     source = {node.name: node for node in graph.source.graph}
     sources = {v.name: v for v in graph.source.graph.inputs} | {
         v.name: v for node in graph.source.graph for v in node.outputs
@@ -74,8 +75,18 @@ def extract(
     return data
 
 
-def _needed(graph: Graph, stop: set[str], outputs: Sequence[str]) -> tuple[list[Node], list[str]]:
-    """Nodes (in order) and constants that ``outputs`` need, going back as far as ``stop``."""
+def reads(graph: Graph, stops: Sequence[str], outputs: Sequence[str]) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    """The nodes that ``outputs`` need, going back as far as ``stops``, and which of ``stops`` those read.
+
+    Raises:
+        ModelError: as `extract`.
+    """
+    nodes, _, reached = _needed(graph, set(stops), outputs)
+    return tuple(nodes), tuple(name for name in stops if name in reached)
+
+
+def _needed(graph: Graph, stop: set[str], outputs: Sequence[str]) -> tuple[list[Node], list[str], set[str]]:
+    """Nodes (in order), constants and members of ``stop`` that ``outputs`` need, going back as far as ``stop``."""
     producers = {name: node for node in graph.nodes for name in node.outputs if name}
     found: set[str] = set()
     constants: dict[str, None] = {}
@@ -87,9 +98,11 @@ def _needed(graph: Graph, stop: set[str], outputs: Sequence[str]) -> tuple[list[
     seen: set[str] = set()
     while pending:
         name = pending.pop()
-        if name in seen or name in stop:
+        if name in seen:
             continue
         seen.add(name)
+        if name in stop:
+            continue
         if name in graph.constants:
             constants[name] = None
         elif name in producers:
@@ -97,7 +110,7 @@ def _needed(graph: Graph, stop: set[str], outputs: Sequence[str]) -> tuple[list[
             pending.extend(producers[name].reads)
         else:
             raise ModelError(f"cannot cut here: the outputs also depend on {name!r}")
-    return [node for node in graph.nodes if node.name in found], list(constants)
+    return [node for node in graph.nodes if node.name in found], list(constants), seen & stop
 
 
 def _initializer(graph: Graph, name: str) -> onnx.TensorProto:

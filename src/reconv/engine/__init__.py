@@ -1,0 +1,7 @@
+"""The engine: a graph becomes a native plan and a tail, and streams step over both.
+
+In the order in which a model flows through: `inputs` (what the user handed over), `batch` (is it a loop over items),
+`lower` (graph to plan), `compiled` (plan and tail for fixed sizes), `tail` (what ONNX Runtime runs), `item` (state of
+one batch item, one step), `tolerance` (profiles), `stream` and `model` (what the user holds), `placement` and
+`overlay` (what happened where).
+"""

@@ -1,0 +1,82 @@
+"""Check what the user hands to a model, once, at the edge: names, types, shapes.
+
+As with ONNX Runtime, arrays must already have the type that the model declares: nothing is converted silently, since
+a uint8 frame where a float32 one is expected is more often a forgotten normalisation than a wish. Arrays need not be
+contiguous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from reconv.errors import InputError
+from reconv.graph import TensorInfo
+
+__all__ = ["Inputs", "check", "check_shapes"]
+
+Array = np.ndarray[Any, Any]
+Inputs: TypeAlias = Mapping[str, Array] | Array
+
+
+def check(infos: Sequence[TensorInfo], inputs: Inputs) -> dict[str, Array]:
+    """The inputs by name, in the model's order.
+
+    Args:
+        infos: the model's inputs.
+        inputs: name -> array, or one array when the model has one input.
+
+    Raises:
+        InputError: a name is missing or unknown, or an array has the wrong type or shape.
+    """
+    names = ", ".join(repr(info.name) for info in infos)
+    if not isinstance(inputs, Mapping):
+        if len(infos) != 1:
+            raise InputError(f"the model has {len(infos)} inputs: pass a mapping of {names} to arrays")
+        inputs = {infos[0].name: inputs}
+    for name in inputs:
+        if all(name != info.name for info in infos):
+            raise InputError(f"the model has no input {name!r}; its inputs are {names}")
+    arrays = {}
+    for info in infos:
+        if info.name not in inputs:
+            raise InputError(f"input {info.name!r} is missing; the model's inputs are {names}")
+        array = np.asarray(inputs[info.name])
+        if array.dtype != info.dtype and not (info.dtype == object and array.dtype.kind in "US"):
+            raise InputError(
+                f"input {info.name!r} has type {array.dtype}, expected {info.dtype}; "
+                f"convert it with .astype(numpy.{info.dtype}), after the scaling that the model was trained with"
+            )
+        arrays[info.name] = array
+    check_shapes(infos, {name: array.shape for name, array in arrays.items()})
+    return arrays
+
+
+def check_shapes(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare shapes with what the model declares; a size that it names must be the same wherever the name occurs.
+
+    A declared shape of no axes may be a scalar or unknown: anything is let through there.
+
+    Raises:
+        InputError: says which input, and which shape was expected.
+    """
+    named: dict[str, tuple[int, str]] = {}
+    for info in infos:
+        shape = shapes[info.name]
+        expected = "(" + ", ".join("?" if size is None else str(size) for size in info.shape) + ")"
+        wrong = f"input {info.name!r} has shape {tuple(shape)}, expected {expected}"
+        if 0 in shape:
+            raise InputError(f"{wrong}; an array without elements cannot be run")
+        if not info.shape:
+            continue
+        if len(shape) != len(info.shape):
+            raise InputError(f"{wrong}; add or drop axes, for one image with x[numpy.newaxis]")
+        for got, size in zip(shape, info.shape, strict=True):
+            if isinstance(size, int) and got != size:
+                raise InputError(f"{wrong}; resize it, or load the model with shapes={{{info.name!r}: {tuple(shape)}}}")
+            if isinstance(size, str):
+                before, where = named.setdefault(size, (got, info.name))
+                if before != got:
+                    raise InputError(f"{wrong}; the size {size!r} is {before} in input {where!r}")

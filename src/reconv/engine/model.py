@@ -1,0 +1,186 @@
+"""A model as the user handles it: run it, open a stream on it, ask where its nodes run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reconv import _core
+from reconv import graph as graphs
+from reconv.engine.batch import items_of, join, separable, split
+from reconv.engine.compiled import Compiled, Shapes, Sizes
+from reconv.engine.inputs import Inputs, check, check_shapes
+from reconv.engine.item import DenseItems
+from reconv.engine.placement import Placement, place
+from reconv.engine.stream import Stream
+from reconv.engine.tolerance import Profile, read_profile
+from reconv.errors import InputError, ProfileError
+from reconv.graph import Graph, TensorInfo
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Model", "Work", "load"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Checked inputs, and what they run on. With ``items`` above 1, ``compiled`` is for one of them."""
+
+    arrays: dict[str, Array]
+    items: int
+    dense: DenseItems
+
+    @property
+    def compiled(self) -> Compiled:
+        """The model for the sizes of one item."""
+        return self.dense.compiled
+
+
+def load(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    threads: int | None = None,
+    shapes: Mapping[str, Sequence[int | str | None]] | None = None,
+) -> Model:
+    """Load an ONNX model.
+
+    Args:
+        source: a path, the bytes of a file, or an ``onnx.ModelProto``.
+        threads: how many threads a step may use; None is what affinity and the cgroup quota allow.
+        shapes: input name -> shape, to run a model at other sizes than its file declares.
+
+    Raises:
+        ModelError: the model cannot be read, or ``shapes`` do not fit it.
+        InputError: ``threads`` is not a positive number.
+    """
+    graph = graphs.load(source)
+    return Model(graphs.with_shapes(graph, shapes) if shapes else graph, threads=threads)
+
+
+class Model:
+    """A convolutional network, ready to run. May be used from several threads at once.
+
+    The engine is prepared for the sizes of the first input; another size is prepared when it comes, and the few last
+    used are kept.
+    """
+
+    def __init__(self, graph: Graph, *, threads: int | None = None) -> None:
+        count = _core.default_threads() if threads is None else threads
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"threads is {threads!r}, expected a number from 1 up, or None")
+        self.graph = graph
+        self.threads = count
+        self._team = _core.Threads(count)
+        self._sizes = Sizes(lambda shapes: DenseItems(Compiled(graph, shapes, self._team)))
+        self._lock = threading.Lock()
+        self._separable: bool | None = None
+        self._last_shapes: Shapes | None = None
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Name, type and declared shape of each input; weights are not among them."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Name, type and declared shape of each output."""
+        return self.graph.outputs
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash of the model, 32 hexadecimal digits."""
+        return graphs.digest(self.graph)
+
+    def run(self, inputs: Inputs) -> dict[str, Any]:
+        """A dense run: output name -> array, as ONNX Runtime would give them, but for the order of summation.
+
+        Args:
+            inputs: name -> array, or one array when the model has one input. Types and shapes must be those that the
+                model declares: nothing is converted. Arrays need not be contiguous. A batch is run item by item when
+                the model treats items separately.
+
+        Raises:
+            InputError: a name, type or shape does not fit the model.
+            TailError: ONNX Runtime failed in the part of the model that it runs.
+        """
+        work = self.prepare(inputs)
+        results = []
+        with work.dense.borrow() as item:
+            for feeds in split(work.arrays, work.items):
+                results.append(item.step(feeds).outputs)
+        return join(results)
+
+    def stream(
+        self,
+        tolerance: float | None = None,
+        profile: Profile | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    ) -> Stream:
+        """Open a stream: it recomputes only what changed from frame to frame.
+
+        Args:
+            tolerance: how far a pixel may be off before it is computed anew, in standard deviations of the channels;
+                0 gives the very bits of `run`. None is the profile's, or 0 without one.
+            profile: what ``reconv tune`` wrote: a path, its JSON, or a `Profile`.
+
+        Raises:
+            ProfileError: the tolerance is negative or not finite, or the profile cannot be read or was made for
+                another model.
+        """
+        found = None if profile is None else read_profile(profile)
+        if found is not None and found.model and found.model != self.digest:
+            raise ProfileError(f"the profile was made for model {found.model}, this one is {self.digest}; tune again")
+        if tolerance is None:
+            tolerance = found.tolerance if found is not None else 0.0
+        return Stream(self, tolerance, found)
+
+    def placement(self, shapes: Mapping[str, Sequence[int]] | None = None) -> Placement:
+        """Where each node runs and why, what it costs and how far it sees.
+
+        Args:
+            shapes: input name -> shape; None is the last run's, or else what the model declares, with 1 item.
+
+        Raises:
+            InputError: a size is not known, or a shape does not fit the model.
+        """
+        known = self._declared() if shapes is None else {name: tuple(shape) for name, shape in shapes.items()}
+        missing = [info.name for info in self.inputs if info.name not in known]
+        if missing:
+            raise InputError(f"the shape of input {missing[0]!r} is missing")
+        check_shapes(self.inputs, known)
+        return place(self._sizes.get(known).compiled)
+
+    def prepare(self, inputs: Inputs) -> Work:
+        """Check inputs and find, or make, what they run on. For `Stream`."""
+        arrays = check(self.inputs, inputs)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        items = items_of(self.inputs, shapes)
+        if items > 1:
+            with self._lock:
+                if self._separable is None:
+                    self._separable = separable(self.graph, arrays, self.threads)
+            if self._separable:
+                shapes = {name: (1, *shape[1:]) for name, shape in shapes.items()}
+            else:
+                items = 1
+        self._last_shapes = shapes
+        return Work(arrays, items, self._sizes.get(shapes))
+
+    def _declared(self) -> Shapes:
+        if self._last_shapes is not None:
+            return self._last_shapes
+        shapes = {}
+        for info in self.inputs:
+            sizes = (1, *info.shape[1:]) if info.shape and not isinstance(info.shape[0], int) else info.shape
+            if not all(isinstance(size, int) for size in sizes):
+                raise InputError(f"input {info} has free sizes: pass shapes={{{info.name!r}: (1, 3, 480, 640)}}, say")
+            shapes[info.name] = tuple(size for size in sizes if isinstance(size, int))
+        return shapes

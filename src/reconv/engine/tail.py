@@ -1,0 +1,162 @@
+"""The tail: the part of a model that the native engine does not run, run by ONNX Runtime.
+
+It is cut out of the model once the sizes are fixed, with everything known by then as constants, and it runs only when
+one of its inputs moved; otherwise the outputs of last time are given again. Its threads park: a stream that waits for
+its camera burns no core.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from reconv.errors import TailError, one_line
+from reconv.graph import Graph, extract, reads
+from reconv.graph.cost import multiply_adds
+from reconv.graph.shapes import infer
+
+__all__ = ["Tail", "TailMemory", "TailStep", "open_session", "same_bits"]
+
+Array = np.ndarray[Any, Any]
+
+# Operators that give another result every time: a tail with one of them runs at every step.
+RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+
+
+class Tail:
+    """One part of a model for fixed sizes: no state, shared by all streams and threads."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[str],
+        stops: Mapping[str, tuple[int, ...]],
+        values: Mapping[str, Array],
+        threads: int,
+    ) -> None:
+        """Cut the part out.
+
+        Args:
+            graph: the whole model.
+            outputs: the model's outputs that the tail computes.
+            stops: values that are at hand (inputs and results of the engine) with their shapes.
+            values: values that are constants now that the sizes are fixed.
+            threads: of the ONNX Runtime session.
+        """
+        nodes, used = reads(graph, [*stops, *values], outputs)
+        self.nodes = nodes
+        self.inputs: tuple[str, ...] = tuple(name for name in used if name not in values)
+        self.outputs = tuple(outputs)
+        self.always = any(node.op_type in RANDOM for node in nodes)
+        self._part = extract(graph, self.inputs, outputs, stops, {n: values[n] for n in used if n in values})
+        self._threads = threads
+        self._opening = threading.Lock()
+        self._session: onnxruntime.InferenceSession | None = None
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the values in the part, as far as they can be inferred."""
+        return infer(self._part)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of one run, of the nodes whose sizes are known."""
+        return sum(multiply_adds(node, self.shapes) or 0 for node in self.nodes)
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Any]:
+        """The outputs for these values of all `inputs`.
+
+        Raises:
+            TailError: ONNX Runtime cannot load or run the part.
+        """
+        with self._opening:
+            if self._session is None:
+                self._session = open_session(self._part, self._threads)
+        try:
+            found = self._session.run(list(self.outputs), {name: feeds[name] for name in self.inputs})
+        except Exception as error:  # onnxruntime raises its own kinds, derived from Exception alone
+            raise TailError(f"ONNX Runtime failed in the tail of the model: {one_line(error)}") from error
+        return dict(zip(self.outputs, found, strict=True))
+
+
+@dataclass(frozen=True)
+class TailStep:
+    """Outputs of the tail in one step, the names of those that changed, and whether it ran."""
+
+    outputs: dict[str, Any]
+    changed: tuple[str, ...]
+    ran: bool
+
+
+class TailMemory:
+    """What one stream keeps of a tail: its last outputs, and the model inputs that the tail reads directly."""
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self._inputs: dict[str, Array] = {}
+        self._outputs: dict[str, Any] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held now."""
+        held = [*self._inputs.values(), *(self._outputs or {}).values()]
+        return sum(value.nbytes for value in held if isinstance(value, np.ndarray))
+
+    def forget(self) -> None:
+        """The next step runs the tail, whatever moved."""
+        self._inputs, self._outputs = {}, None
+
+    def step(self, feeds: Mapping[str, Array], direct: Sequence[str], moved: bool) -> TailStep:
+        """The outputs, copied, from a run if it must be.
+
+        Args:
+            feeds: values of the tail's inputs.
+            direct: those of them that are inputs of the model: they are compared with last time's here.
+            moved: whether one of the others moved.
+        """
+        last = self._outputs
+        moved |= any(name not in self._inputs or not same_bits(feeds[name], self._inputs[name]) for name in direct)
+        if last is not None and not moved and not self._tail.always:
+            return TailStep(copy.deepcopy(last), (), False)
+        self.forget()  # if the run fails, the next step must not take the old outputs for good
+        outputs = self._tail.run(feeds)
+        self._inputs = {name: np.array(feeds[name]) for name in direct}
+        self._outputs = copy.deepcopy(outputs)
+        changed = tuple(n for n, value in outputs.items() if last is None or not same_bits(value, last[n]))
+        return TailStep(outputs, changed, True)
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Whether two values are the same array bit for bit (so -0.0 is not 0.0). Of other values, never."""
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)) or a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype == object:
+        return bool(np.array_equal(a, b))
+    return bool(np.array_equal(np.ascontiguousarray(a).view(np.uint8), np.ascontiguousarray(b).view(np.uint8)))
+
+
+def open_session(part: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A session whose threads park, and that logs nothing.
+
+    Raises:
+        TailError: ONNX Runtime does not accept the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own kinds, derived from Exception alone
+        raise TailError(f"ONNX Runtime does not accept the tail of the model: {one_line(error)}") from error
