@@ -7,7 +7,7 @@ cache -> errors, and reuse, optimize and app may import cache. Folders on one st
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "exchange": _BELOW_ENGINE,
     "reuse": _BELOW_MEASURE | {"cache"},
     "recipes": _BELOW_MEASURE,
-    "measure": _BELOW_MEASURE | {"_version"},
+    "measure": _BELOW_MEASURE | {"_version", "_core"},  # the environment names the instruction set
     "optimize": _BELOW_OPTIMIZE,
     "app": _BELOW_OPTIMIZE | {"optimize", "_version"},
     "__init__": _BELOW_OPTIMIZE | {"optimize", "_version"},
@@ -56,9 +56,9 @@ class Breach:
         return f"src/reconv/{self.file}:{self.line}: {self.what}"
 
 
-def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+def _imports(nodes: Iterable[ast.AST], package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
     """Every imported module as an absolute dotted name; `package` is where relative imports start."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -72,6 +72,16 @@ def _imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str
                 yield node.lineno, module
 
 
+def _for_annotations_only(tree: ast.AST) -> set[ast.AST]:
+    """The nodes below `if TYPE_CHECKING:`, which load nothing."""
+    blocks = (node.body for node in ast.walk(tree) if isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING")
+    return {below for block in blocks for statement in block for below in ast.walk(statement)}
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def check_file(file: str, source: str) -> list[Breach]:
     """The breaches of one file; `file` is its path below src/reconv, with forward slashes."""
     tree = ast.parse(source)
@@ -79,7 +89,9 @@ def check_file(file: str, source: str) -> list[Breach]:
     folder, breaches = parts[0], []
     if folder not in ALLOWED:
         return [Breach(file, 1, f"{folder} has no line in ALLOWED of tests/meta/layers.py")]
-    for line, module in _imports(tree, ("reconv", *parts[:-1])):
+    unloaded = _for_annotations_only(tree)
+    package = ("reconv", *parts[:-1])
+    for line, module in _imports((node for node in ast.walk(tree) if node not in unloaded), package):
         top, _, rest = module.partition(".")
         if top == "reconv":
             target = rest.partition(".")[0]
@@ -95,7 +107,7 @@ def check_file(file: str, source: str) -> list[Breach]:
         breaches += [
             Breach(file, node.lineno, "prints; only app/ may")
             for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            if isinstance(node, ast.Call) and _name(node.func) == "print"
         ]
     return breaches
 

@@ -47,10 +47,14 @@ def test_checker_sees_the_breach(file: str, source: str, message: str) -> None:
     ("file", "source"),
     [
         ("engine/model.py", "from reconv.graph import load\nfrom reconv import _core\nfrom . import stream"),
-        ("engine/lower/conv.py", "from .table import LOWERINGS\nfrom ..tail import Tail\nfrom ...errors import ModelError"),
+        (
+            "engine/lower/conv.py",
+            "from .table import LOWERINGS\nfrom ..tail import Tail\nfrom ...errors import ModelError",
+        ),
         ("measure/peers/openvino.py", "def open():\n    import openvino"),
         ("app/bench.py", "import rich\nprint('done')"),
         ("graph/load.py", "import onnx\nfrom reconv.errors import ModelError"),
+        ("engine/model.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import onnx"),
         ("__init__.py", "from reconv.engine import Model\nfrom ._version import __version__"),
     ],
 )

@@ -1,0 +1,31 @@
+"""Measuring: peers on the same work, taking turns; what costs nothing beside them; the machine it was done on."""
+
+from __future__ import annotations
+
+from reconv.measure.baselines import gate_schedule, held, hold_schedule
+from reconv.measure.environment import environment
+from reconv.measure.output_error import OutputError
+from reconv.measure.peers import PEERS, Array, Arrays, Job, Peer, Runner
+from reconv.measure.protocol import Contestant, ContestantError, Pace, allowed_threads, take_turns
+from reconv.measure.times import Ratio, Times
+
+__all__ = [
+    "PEERS",
+    "Array",
+    "Arrays",
+    "Contestant",
+    "ContestantError",
+    "Job",
+    "OutputError",
+    "Pace",
+    "Peer",
+    "Ratio",
+    "Runner",
+    "Times",
+    "allowed_threads",
+    "environment",
+    "gate_schedule",
+    "held",
+    "hold_schedule",
+    "take_turns",
+]
