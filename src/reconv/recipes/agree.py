@@ -1,0 +1,85 @@
+"""Measures of agreement between a run and the dense run of the same frames.
+
+Detections: F1 of two recalls. What one side scores at `SURE` or more must be found on the other side among what is
+scored at `LIKELY` or more: same class, intersection over union above a threshold, each partner taken once. The lower
+bar on the other side keeps a score that wavers around the threshold from counting as a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LIKELY", "LOUDEST_DB", "SURE", "Boxes", "box_f1", "equal_share", "psnr_db"]
+
+SURE, LIKELY = 0.3, 0.2
+LOUDEST_DB = 200.0  # equal arrays have an infinite ratio, which JSON cannot say
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Boxes (N, 4) as x0, y0, x1, y1 in pixels, scores (N,), classes (N,); best first."""
+
+    corners: NDArray[Any]
+    scores: NDArray[Any]
+    classes: NDArray[Any]
+
+    def at_least(self, score: float) -> Boxes:
+        keep = self.scores >= score
+        return Boxes(self.corners[keep], self.scores[keep], self.classes[keep])
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def _overlaps(box: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """Intersection over union of one box (4,) with others (N, 4)."""
+    sides = np.clip(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0, None)
+    inter = sides.prod(1)
+    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(1) - inter
+    return np.asarray(inter / np.maximum(union, 1e-9))
+
+
+def _found(wanted: Boxes, among: Boxes, iou: float) -> int:
+    """How many of `wanted` have a partner of their own in `among`: same class and an overlap above `iou`."""
+    count, free = 0, np.ones(len(among), bool)
+    for box, cls in zip(wanted.corners, wanted.classes, strict=True):
+        overlap = np.where(free & (among.classes == cls), _overlaps(box, among.corners), 0.0)
+        if overlap.size and overlap.max() > iou:
+            count += 1
+            free[int(overlap.argmax())] = False
+    return count
+
+
+def box_f1(ours: Sequence[Boxes], dense: Sequence[Boxes], iou: float) -> float:
+    """F1 over all frames; 1 when neither side has anything. Boxes below `LIKELY` must not be left out of the lists."""
+    hit = right = wanted = given = 0
+    for mine, full in zip(ours, dense, strict=True):
+        sure_mine, sure_full = mine.at_least(SURE), full.at_least(SURE)
+        hit += _found(sure_full, mine.at_least(LIKELY), iou)
+        right += _found(sure_mine, full.at_least(LIKELY), iou)
+        wanted, given = wanted + len(sure_full), given + len(sure_mine)
+    if wanted == given == 0:
+        return 1.0
+    recall, precision = hit / max(wanted, 1), right / max(given, 1)
+    return 2 * recall * precision / max(recall + precision, 1e-9)
+
+
+def equal_share(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> float:
+    """Share of equal elements over pairs of arrays of the same shape."""
+    equal = sum(int(np.count_nonzero(a == b)) for a, b in zip(ours, dense, strict=True))
+    return equal / max(sum(b.size for b in dense), 1)
+
+
+def psnr_db(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> float:
+    """Peak signal-to-noise ratio in dB, the peak being the range of the dense values; at most `LOUDEST_DB`."""
+    squares = sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in zip(ours, dense, strict=True))
+    size = max(sum(b.size for b in dense), 1)
+    spread = max((float(b.max()) for b in dense), default=0.0) - min((float(b.min()) for b in dense), default=0.0)
+    if squares == 0:
+        return LOUDEST_DB
+    return float(min(LOUDEST_DB, 10 * np.log10(max(spread, 1e-12) ** 2 * size / squares)))

@@ -1,0 +1,71 @@
+"""Arrays in, arrays out: for any model, and for sources that are arrays already.
+
+An array goes to the network as float32, with a batch dimension of 1 put before it where the model has one more. A
+picture is scaled to fit, in RGB divided by 255: a guess that many networks share; whoever needs another brings arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconv.errors import InputError
+from reconv.graph import TensorInfo
+from reconv.recipes.agree import equal_share, psnr_db
+from reconv.recipes.pixels import PixelArithmetic
+from reconv.recipes.recipe import Frame, Outputs, Recipe, Size
+
+__all__ = ["Raw"]
+
+
+class Raw(Recipe):
+    """No preprocessing for arrays, no decoding; a result is the dict of outputs."""
+
+    name: ClassVar[str] = "raw"
+
+    def __init__(self, input: TensorInfo, frame_shape: Size | None, size: Size | None) -> None:
+        self.pixels = PixelArithmetic(scale=1 / 255, channel_order="RGB")
+        if len(input.shape) == 4 and input.shape[3] == 3 and input.shape[1] != 3:
+            self.pixels = replace(self.pixels, layout="NHWC")
+        if frame_shape is not None:
+            super().__init__(input, frame_shape, size)
+        else:
+            self.input, self.size, self.frame_shape = input, size or (0, 0), (0, 0)
+
+    def preprocess(self, frame: Frame) -> NDArray[np.float32]:
+        rank = len(self.input.shape)
+        if all(self.frame_shape):
+            return super().preprocess(frame)
+        if frame.ndim not in (rank, rank - 1) or not np.issubdtype(frame.dtype, np.number):
+            raise InputError(f"the model takes {self.input}, got an array of {frame.dtype} {tuple(frame.shape)}")
+        array = np.ascontiguousarray(frame, dtype=np.float32)
+        return array if array.ndim == rank else array[None]
+
+    def decode(self, outputs: Outputs) -> dict[str, NDArray[Any]]:
+        return dict(outputs)
+
+    def agreement(self, results: Sequence[Outputs], dense_results: Sequence[Outputs]) -> dict[str, float]:
+        """Of a classifier (one output (N, classes)) the share of equal best classes; of anything else the share of
+        equal elements once thresholded half-way between the least and the greatest dense value. And PSNR."""
+        names = list(dense_results[0]) if dense_results else []
+        ours = [[result[name] for result in results] for name in names]
+        dense = [[result[name] for result in dense_results] for name in names]
+        noise = min((psnr_db(a, b) for a, b in zip(ours, dense, strict=True)), default=0.0)
+        if len(names) == 1 and dense[0][0].ndim == 2 and dense[0][0].shape[1] > 1:
+            best_of = [[array.argmax(1) for array in arrays] for arrays in (ours[0], dense[0])]
+            return {"top1": equal_share(*best_of), "psnr_db": noise}
+        shares = []
+        for a, b in zip(ours, dense, strict=True):
+            half = (max(float(x.max()) for x in b) + min(float(x.min()) for x in b)) / 2
+            shares.append(equal_share([x > half for x in a], [x > half for x in b]))
+        return {"equal": float(np.mean(shares)) if shares else 1.0, "psnr_db": noise}
+
+    def draw(self, frame: Frame, result: Outputs) -> Frame:  # noqa: ARG002
+        return frame.copy()
+
+    def to_json(self, result: Outputs) -> Any:
+        return {name: array.tolist() for name, array in result.items()}
