@@ -16,6 +16,8 @@ struct Border {  // between a map and a user's array, strides in elements for y,
 class Plan {
 public:
     explicit Plan(std::string_view isa);
+    Plan(const Plan&) = delete;
+    Plan& operator=(const Plan&) = delete;
 
     // Maps and views; see Map. All throw std::invalid_argument when the arguments contradict one another.
     int map(int height, int width, int channels);

@@ -36,7 +36,7 @@ INLINE vec exponential(vec x) {
 // 1 / d for 1 <= d < 2^127
 INLINE vec reciprocal(vec d) {
 #if defined(__AVX512F__) && VL == 16
-    const vec r = (vec)_mm512_rcp14_ps((__m512)d);
+    const vec r = (vec)_mm512_maskz_rcp14_ps(0xffff, (__m512)d);
     return r * (2.0f - d * r);
 #else
     return 1.0f / d;
