@@ -49,7 +49,7 @@ def test_checker_sees_the_breach(file: str, source: str, message: str) -> None:
         ("engine/model.py", "from reconv.graph import load\nfrom reconv import _core\nfrom . import stream"),
         (
             "engine/lower/conv.py",
-            "from .table import LOWERINGS\nfrom ..tail import Tail\nfrom ...errors import ModelError",
+            "from .table import T\nfrom ..tail import Tail\nfrom ...errors import ModelError",
         ),
         ("measure/peers/openvino.py", "def open():\n    import openvino"),
         ("app/bench.py", "import rich\nprint('done')"),

@@ -85,7 +85,7 @@ def allowed_threads() -> int:
 def take_turns(
     contestants: Sequence[Contestant],
     frames: Iterable[Arrays],
-    pace: Pace = Pace(),  # noqa: B008 -- frozen
+    pace: Pace = Pace(),
     on_outputs: OnOutputs | None = None,
 ) -> dict[str, Times]:
     """Times of every contestant over `frames` (each input name -> array; all of one shape), the first one apart.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reconv.engine.model import load
 from reconv.measure.peers.peer import Array, Arrays, Job, Runner
 
 
@@ -10,6 +9,8 @@ class _Dense:
     recomputed = 1.0
 
     def __init__(self, job: Job) -> None:
+        from reconv.engine.model import load
+
         self._model = load(job.model, threads=job.threads)
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
@@ -24,6 +25,8 @@ class _Dense:
 
 class _Stream:
     def __init__(self, job: Job) -> None:
+        from reconv.engine.model import load
+
         self._stream = load(job.model, threads=job.threads).stream(tolerance=job.tolerance)
         self.recomputed = 1.0
 
