@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,7 @@ from reconv.engine.placement import Placement, place
 from reconv.engine.stream import Stream
 from reconv.engine.tolerance import Profile, read_profile
 from reconv.errors import InputError, ProfileError
-from reconv.graph import Graph, TensorInfo
-
-if TYPE_CHECKING:
-    import onnx
+from reconv.graph import Graph, Source, TensorInfo
 
 __all__ = ["Model", "Work", "load"]
 
@@ -46,7 +43,7 @@ class Work:
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: Source,
     *,
     threads: int | None = None,
     shapes: Mapping[str, Sequence[int | str | None]] | None = None,
@@ -75,7 +72,7 @@ class Model:
 
     def __init__(self, graph: Graph, *, threads: int | None = None) -> None:
         count = _core.default_threads() if threads is None else threads
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if count < 1:
             raise InputError(f"threads is {threads!r}, expected a number from 1 up, or None")
         self.graph = graph
         self.threads = count

@@ -9,6 +9,6 @@ from reconv.graph.digest import digest
 from reconv.graph.evaluate import evaluate
 from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
-from reconv.graph.load import load, with_shapes
+from reconv.graph.load import Source, load, with_shapes
 
-__all__ = ["Graph", "Node", "TensorInfo", "digest", "evaluate", "extract", "load", "reads", "with_shapes"]
+__all__ = ["Graph", "Node", "Source", "TensorInfo", "digest", "evaluate", "extract", "load", "reads", "with_shapes"]

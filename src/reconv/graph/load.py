@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -21,12 +21,14 @@ import onnx_ir as ir
 from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node, TensorInfo
 
-__all__ = ["OLDEST_OPSET", "load", "with_shapes"]
+__all__ = ["OLDEST_OPSET", "Source", "load", "with_shapes"]
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 OLDEST_OPSET = 9
 
 
-def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+def load(source: Source) -> Graph:
     """The model in a file, in bytes, or in a ``ModelProto`` (which is not changed).
 
     Raises:
@@ -87,7 +89,7 @@ def _describe(source: object) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) else "the model"
 
 
-def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto, where: str) -> ir.Model:
+def _read(source: Source, where: str) -> ir.Model:
     try:
         if isinstance(source, onnx.ModelProto):
             model = ir.from_proto(source)
