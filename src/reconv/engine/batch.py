@@ -30,7 +30,9 @@ def items_of(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]])
 
 
 def split(arrays: Mapping[str, Array], items: int) -> list[dict[str, Array]]:
-    """One dictionary per item; first axes stay, with size 1."""
+    """One dictionary per item; first axes stay, with size 1. A single item is the arrays as they are, of any rank."""
+    if items == 1:
+        return [dict(arrays)]
     return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(items)]
 
 

@@ -129,9 +129,7 @@ class Item:
             try:
                 state.set_weights(x, weights)
             except ValueError as error:
-                raise ProfileError(
-                    f"profile, map {name!r}: {error} (the profile has {weights.size} channels)"
-                ) from error
+                raise ProfileError(f"profile, map {name!r}, {weights.size} channels: {error}") from error
 
 
 class DenseItems:

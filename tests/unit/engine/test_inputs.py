@@ -1,0 +1,46 @@
+"""What a user is told when inputs do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reconv.engine.inputs import check
+from reconv.errors import InputError
+from reconv.graph import TensorInfo
+from tests.unit.small import Array
+
+F32 = np.dtype(np.float32)
+IMAGE = TensorInfo("image", F32, ("n", 3, "h", "w"))
+MASK = TensorInfo("mask", F32, ("n", 1, "h", "w"))
+
+
+def _zeros(*shape: int) -> Array:
+    return np.zeros(shape, np.float32)
+
+
+def test_one_array_or_a_mapping() -> None:
+    x = _zeros(1, 3, 4, 6)
+    assert check([IMAGE], x)["image"] is x
+    assert check([IMAGE], {"image": x})["image"] is x
+    assert check([IMAGE], x.transpose(0, 1, 3, 2))["image"].shape == (1, 3, 6, 4)  # need not be contiguous
+    assert list(check([IMAGE, MASK], {"mask": _zeros(1, 1, 4, 6), "image": x})) == ["image", "mask"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (_zeros(1, 3, 4, 6), r"has 2 inputs: pass a mapping of 'image', 'mask'"),
+        ({"image": _zeros(1, 3, 4, 6)}, r"input 'mask' is missing"),
+        ({"image": _zeros(1, 3, 4, 6), "img": _zeros(1)}, r"no input 'img'; its inputs are 'image', 'mask'"),
+        ({"image": np.zeros((1, 3, 4, 6)), "mask": _zeros(1)}, r"'image' has type float64, expected float32; convert it"),
+        ({"image": np.zeros((1, 3, 4, 6), np.uint8), "mask": _zeros(1)}, r"type uint8.*after the scaling"),
+        ({"image": _zeros(1, 4, 6, 3), "mask": _zeros(1, 1, 4, 6)}, r"shape \(1, 4, 6, 3\), expected \(n, 3, h, w\)"),
+        ({"image": _zeros(3, 4, 6), "mask": _zeros(1, 1, 4, 6)}, r"add or drop axes.*newaxis"),
+        ({"image": _zeros(1, 3, 4, 6), "mask": _zeros(1, 1, 4, 5)}, r"'mask'.*the size 'w' is 6 in input 'image'"),
+        ({"image": _zeros(0, 3, 4, 6), "mask": _zeros(0, 1, 4, 6)}, r"without elements"),
+    ],
+)
+def test_messages(inputs: dict[str, Array], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check([IMAGE, MASK], inputs)
