@@ -1,0 +1,296 @@
+"""A plan in the making: ops over maps whose sizes are known, before they are fused, placed and handed to the core.
+
+The lowering functions append ops without looking ahead; `fuse` and `place` then rewrite the list; `emit` writes the
+sealed plan. Ops mirror those of ``reconv._core.Plan``; `Pick`, `Pad` and `Transposed` stand for several of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reconv.engine.lower.layout import Geometry
+
+__all__ = [
+    "NONE",
+    "Activation",
+    "Affine",
+    "Assemble",
+    "AveragePool",
+    "Binary",
+    "BinaryConstant",
+    "Channels",
+    "Conv",
+    "Copy",
+    "Draft",
+    "Gather",
+    "GlobalPool",
+    "MaxPool",
+    "Op",
+    "Pad",
+    "Pick",
+    "Pixels",
+    "Resize",
+    "Softmax",
+    "Transposed",
+    "Unary",
+    "View",
+]
+
+Activation = tuple[Any, ...]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Pair = tuple[int, int]
+NONE: Activation = ("none",)
+
+
+@dataclass(eq=False, kw_only=True)
+class Op:
+    """One op: writes the map ``out``. ``nodes`` are the graph's nodes that it stands for, by position."""
+
+    out: int
+    nodes: frozenset[int] = frozenset()
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return (self.x,) if hasattr(self, "x") else ()
+
+
+@dataclass(eq=False, kw_only=True)
+class Conv(Op):
+    """out = after(activation(conv(x) + bias) + residual); weight (Cout, Cin / groups, kh, kw)."""
+
+    x: int
+    weight: Floats
+    bias: Floats | None
+    strides: Pair
+    pads: Pair
+    dilations: Pair
+    groups: int
+    activation: Activation = NONE
+    residual: int = -1
+    activation_after: Activation = NONE
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return (self.x,) if self.residual < 0 else (self.x, self.residual)
+
+
+@dataclass(eq=False, kw_only=True)
+class Transposed(Op):
+    """Transposed convolution; weight (Cin, Cout / groups, kh, kw) as in ONNX."""
+
+    x: int
+    weight: Floats
+    bias: Floats | None
+    strides: Pair
+    pads: Pair
+    dilations: Pair
+    groups: int
+    activation: Activation = NONE
+
+
+@dataclass(eq=False, kw_only=True)
+class MaxPool(Op):
+    x: int
+    kernel: Pair
+    strides: Pair
+    pads: Pair
+    dilations: Pair
+
+
+@dataclass(eq=False, kw_only=True)
+class AveragePool(Op):
+    x: int
+    kernel: Pair
+    strides: Pair
+    pads: Pair
+    pads_end: Pair
+    dilations: Pair
+    count_include_pad: bool
+
+
+@dataclass(eq=False, kw_only=True)
+class GlobalPool(Op):
+    x: int
+    kind: str
+
+
+@dataclass(eq=False, kw_only=True)
+class Unary(Op):
+    x: int
+    activation: Activation
+
+
+@dataclass(eq=False, kw_only=True)
+class Affine(Op):
+    """out = activation(x * scale + shift), both (C,)."""
+
+    x: int
+    scale: Floats
+    shift: Floats
+    activation: Activation = NONE
+
+
+@dataclass(eq=False, kw_only=True)
+class Binary(Op):
+    a: int
+    b: int
+    kind: str
+    activation: Activation = NONE
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return (self.a, self.b)
+
+
+@dataclass(eq=False, kw_only=True)
+class BinaryConstant(Op):
+    """``constant`` is (H|1, W|1, C|1) of the output."""
+
+    x: int
+    kind: str
+    constant: Floats
+    constant_first: bool
+    activation: Activation = NONE
+
+
+@dataclass(eq=False, kw_only=True)
+class Resize(Op):
+    """Two taps along each axis: see ``_core.Plan.resize``."""
+
+    x: int
+    y0: Ints
+    y1: Ints
+    wy: Floats
+    x0: Ints
+    x1: Ints
+    wx: Floats
+
+
+@dataclass(eq=False, kw_only=True)
+class Gather(Op):
+    x: int
+    index: Ints
+    fill: float = 0.0
+
+
+@dataclass(eq=False, kw_only=True)
+class Pick(Op):
+    """out[y, x] = x[start + steps * (y, x)]: a Slice with steps."""
+
+    x: int
+    start: Pair
+    steps: Pair
+
+
+@dataclass(eq=False, kw_only=True)
+class Pad(Op):
+    """The map with ``fill`` around it; ``before`` is (top, left)."""
+
+    x: int
+    before: Pair
+    fill: float
+
+
+@dataclass(eq=False, kw_only=True)
+class Copy(Op):
+    """The same pixels, row-major, in a map of another height and width."""
+
+    x: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Softmax(Op):
+    """Over the channels of every pixel."""
+
+    x: int
+
+
+@dataclass(eq=False, kw_only=True)
+class View(Op):
+    """Channels ``first`` and on of x, nothing moved."""
+
+    x: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Channels:
+    """A part of a concat on channels."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A part of a concat on pixels, in a map of height 1."""
+
+    first: int
+    height: int
+    width: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Assemble(Op):
+    """A concat: ``out`` is made of the maps ``parts``, each in its place."""
+
+    parts: list[tuple[int, Channels | Pixels]]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return tuple(part for part, _ in self.parts)
+
+
+@dataclass(eq=False)
+class Draft:
+    """Maps and ops, in execution order. ``inputs`` and ``outputs`` are maps; an output counts as a use."""
+
+    maps: list[Geometry] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    producer: dict[int, Op] = field(default_factory=dict)
+    uses: Counter[int] = field(default_factory=Counter)
+
+    def map(self, geometry: Geometry) -> int:
+        self.maps.append(geometry)
+        return len(self.maps) - 1
+
+    def add(self, op: Op) -> int:
+        """Append the op; the map that it writes."""
+        self.ops.append(op)
+        return op.out
+
+    def index(self) -> None:
+        """Recompute ``producer`` and ``uses`` after the list was changed."""
+        self.producer = {op.out: op for op in self.ops}
+        self.uses = Counter(self.outputs)
+        for op in self.ops:
+            self.uses.update(op.reads)
+
+    def sweep(self) -> None:
+        """Drop the ops whose results nothing needs."""
+        needed = set(self.outputs)
+        kept = []
+        for op in reversed(self.ops):
+            if op.out in needed:
+                needed.update(op.reads)
+                kept.append(op)
+        self.ops = kept[::-1]
+        self.index()
+
+    def swap(self, old: Iterable[Op], new: Op) -> None:
+        """Put ``new`` in the place of the last of ``old``, and take the others out."""
+        gone = list(old)
+        last = max(self.ops.index(op) for op in gone)
+        new.nodes = new.nodes.union(*(op.nodes for op in gone))
+        self.ops[last] = new
+        self.ops = [op for op in self.ops if op is new or all(op is not other for other in gone)]
+        self.index()

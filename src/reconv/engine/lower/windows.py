@@ -1,0 +1,69 @@
+"""Windows of convolutions and pools: attributes of one or two dimensions, normalised to two.
+
+ONNX: ``auto_pad`` (SAME_UPPER, SAME_LOWER, VALID, NOTSET), ``pads`` (begins, then ends), ``strides``, ``dilations``,
+``ceil_mode``. A 1-D window is a 2-D one of height 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconv.engine.lower.builder import Unsupported, ints, lookup
+from reconv.graph import Node
+
+__all__ = ["Window", "window"]
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window over a map and the size of what comes out."""
+
+    kernel: Pair
+    strides: Pair
+    dilations: Pair
+    pads: Pair  # top, left
+    pads_end: Pair  # bottom, right
+    out: Pair
+
+
+def pair(values: tuple[int, ...], rank: int, missing: int) -> Pair:
+    """One attribute of the spatial dimensions as (vertical, horizontal)."""
+    if len(values) != rank - 2:
+        raise Unsupported(f"{len(values)} window sizes for a tensor of rank {rank}")
+    return (values[0], values[1]) if rank == 4 else (missing, values[0])
+
+
+def window(node: Node, size: Pair, kernel: Pair, rank: int) -> Window:
+    """The node's window over a map of ``size``; ``kernel`` as the caller knows it."""
+    attributes = node.attributes
+    ones = (1,) * (rank - 2)
+    strides = pair(ints(attributes.get("strides", ones)), rank, 1)
+    dilations = pair(ints(attributes.get("dilations", ones)), rank, 1)
+    reach = (dilations[0] * (kernel[0] - 1) + 1, dilations[1] * (kernel[1] - 1) + 1)
+    auto = lookup(attributes, "auto_pad", "NOTSET") or "NOTSET"
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        out = tuple(-(-n // s) for n, s in zip(size, strides, strict=True))
+        total = [
+            max((o - 1) * s + r - n, 0) for o, s, r, n in zip(out, strides, reach, size, strict=True)
+        ]
+        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+        begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
+    else:
+        flat = ints(attributes.get("pads", (0,) * (2 * (rank - 2)))) if auto == "NOTSET" else (0,) * (2 * (rank - 2))
+        begin, end = list(pair(flat[: rank - 2], rank, 0)), list(pair(flat[rank - 2 :], rank, 0))
+        up = bool(attributes.get("ceil_mode", 0))
+        out = tuple(_count(*line, up) for line in zip(size, reach, strides, begin, end, strict=True))
+    if min(out) < 1:
+        raise Unsupported(f"the window {reach} is larger than the map {size}")
+    return Window(kernel, strides, dilations, (begin[0], begin[1]), (end[0], end[1]), (out[0], out[1]))
+
+
+def _count(size: int, reach: int, stride: int, begin: int, end: int, up: bool) -> int:
+    room = size + begin + end - reach
+    if not up:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    # a window that would begin in the padding behind the map is left out
+    return count - 1 if (count - 1) * stride >= size + begin else count
