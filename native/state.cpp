@@ -217,7 +217,7 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads
     if (cost == 0) return;
     const int64_t floats = plan_->scratch_floats();
     if (team.count() == 1 || !op.splits() || pixels * cost < kShare) {
-        op.run({memory_, &plan_->kernels(), runs_, cutoff, thread_scratch(floats)});
+        op.run({memory_, &plan_->kernels(), runs_, cutoff, thread_scratch(floats), true});
         return;
     }
     const int64_t block = 2 * plan_->kernels().pairs;
@@ -246,12 +246,12 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads
                         at++;
                         if (at == runs_.size()) break;
                     }
-                    op.run({memory_, &plan_->kernels(), std::span<const Run>(runs_).subspan(from, at - from), cutoff, scratch});
+                    op.run({memory_, &plan_->kernels(), std::span<const Run>(runs_).subspan(from, at - from), cutoff, scratch, false});
                     continue;
                 }
                 const int64_t end = std::min(start + length, last);
                 const Run part{whole.y, static_cast<int>(whole.x0 + first - start), static_cast<int>(whole.x0 + end - start)};
-                op.run({memory_, &plan_->kernels(), std::span<const Run>(&part, 1), cutoff, scratch});
+                op.run({memory_, &plan_->kernels(), std::span<const Run>(&part, 1), cutoff, scratch, false});
                 first = end;
                 if (end == start + length) start += length, at++;
             }

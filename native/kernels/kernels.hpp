@@ -67,9 +67,11 @@ struct Kernels {
     void (*activate)(float* values, int64_t count, const ActivationSpec&);  // prelu: count = channels
     // values = after(values + other), for one pixel
     void (*add_activate)(float* values, const float* other, int count, const ActivationSpec& after);
-    // Cutoff of a block of pixels: bit m set where pixel m moved; its new values are then copied over the stored ones.
+    // Copies the wanted pixels (bit per pixel) of a block to where they are stored.
+    void (*put)(uint32_t wanted, float* const* fresh, float* const* stored, int channels);
+    // Cutoff of the wanted pixels: bit m set where pixel m moved; its new values are then copied over the stored ones.
     // weights == nullptr: moved unless bit-identical and finite; else moved unless sum w (new - stored)^2 <= limit.
-    uint32_t (*cut)(int pixels, const float* const* fresh, float* const* stored, int channels, const float* weights,
+    uint32_t (*cut)(uint32_t wanted, float* const* fresh, float* const* stored, int channels, const float* weights,
                     float limit);
     // Compares a row of the frame with the stored one, stores what moved and sets its bits (whole words are written).
     // A dense frame passes all = true: every pixel is stored and every bit set.

@@ -47,6 +47,7 @@ const Kernels CONCAT(kernels_, RECONV_ISA) = {
 #endif
     RECONV_ISA::activate,
     RECONV_ISA::add_activate,
+    RECONV_ISA::put,
     RECONV_ISA::cut,
     RECONV_ISA::input_row,
     RECONV_ISA::max_window,

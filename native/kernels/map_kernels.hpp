@@ -120,15 +120,28 @@ INLINE bool beyond(const float* fresh, const float* stored, int count, const flo
     return !(sum_lanes(sum) <= limit);
 }
 
-uint32_t cut(int pixels, const float* const* fresh, float* const* stored, int channels, const float* weights,
-             float limit) {
+INLINE void copy_pixel(float* to, const float* from, int channels) {
+    int c = 0;
+    for (; c + VL <= channels; c += VL) store(to + c, load(from + c));
+    for (; c < channels; c++) to[c] = from[c];
+}
+
+void put(uint32_t wanted, float* const* fresh, float* const* stored, int channels) {
+    for (; wanted; wanted &= wanted - 1) {
+        const int m = __builtin_ctz(wanted);
+        copy_pixel(stored[m], fresh[m], channels);
+    }
+}
+
+uint32_t cut(uint32_t wanted, float* const* fresh, float* const* stored, int channels, const float* weights, float limit) {
     uint32_t moved = 0;
-    for (int m = 0; m < pixels; m++) {
+    for (; wanted; wanted &= wanted - 1) {
+        const int m = __builtin_ctz(wanted);
         const bool is_moved = weights ? beyond(fresh[m], stored[m], channels, weights, limit)
                                       : differs(fresh[m], stored[m], channels);
         if (!is_moved) continue;
         moved |= 1u << m;
-        __builtin_memcpy(stored[m], fresh[m], static_cast<size_t>(channels) * 4);
+        copy_pixel(stored[m], fresh[m], channels);
     }
     return moved;
 }

@@ -25,29 +25,28 @@ public:
         for (int ky = 0; ky < window_.kernel_y; ky++)
             for (int kx = 0; kx < (merge ? 1 : window_.kernel_x); kx++)
                 taps_.push_back(ky * window_.dilation_y * in.row_stride + kx * window_.dilation_x * in.pixel_stride);
-        input_step_ = in_group;
         whole_ = out_group % kernels.width == 0;
+        ahead_ = taps_.back() + run_ - 1;
         pack(kernels.width, groups, in_group, out_group, kernel);
         const int64_t tile_bytes = static_cast<int64_t>(kernel) * in_group * 2 * kernels.width * 4;
-        blocks_ = tiles_.size() > 1 && tile_bytes <= 32 * 1024 ? kMostBlocks : tiles_.size() > 1 ? 4 : 1;
+        blocks_ = tiles_.size() > 1 && tile_bytes <= 32 * 1024 ? kMostBlocks : 4;
         std::vector<float>().swap(weight_);
     }
 
     int64_t bytes() const override { return static_cast<int64_t>((packed_.size() + packed_bias_.size()) * sizeof(float)); }
 
 protected:
-    bool whole_vectors(const Kernels&, int) const override { return whole_; }
+    bool whole_vectors() const override { return whole_; }
 
     void compute(const Kernels& kernels, Block* blocks, int count) const override {
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
         for (const Tile& tile : tiles_)
             for (int b = 0; b < count; b++) {
-                BlockArgs args = blocks[b].args;
+                BlockArgs& args = blocks[b].args;
                 args.weights = packed_.data() + tile.weights;
                 args.bias = packed_bias_.data() + tile.bias;
                 args.first_channel = tile.first_channel;
-                if (tile.group)
-                    for (int p = 0; p < blocks[b].pairs; p++) args.in[p] += tile.group * input_step_;
+                for (int p = 0; tile.step && p < blocks[b].pairs; p++) args.in[p] += tile.step;
                 kernels.conv[blocks[b].pairs][tile.vectors - 1][activation](args);
             }
     }
@@ -55,7 +54,8 @@ protected:
 private:
     struct Tile {  // one or two vectors of output channels of one group
         int64_t weights, bias;
-        int first_channel, vectors, group;
+        int first_channel, vectors;
+        int step;  // floats from the previous tile's input channels to this one's
     };
 
     // weight (O, I, ky, kx) -> per tile [ky][kx][I][vectors * width], output channels padded with zeros
@@ -64,7 +64,7 @@ private:
             for (int first = 0; first < out_group;) {
                 const int left = out_group - first, vectors = left > width ? 2 : 1, columns = vectors * width;
                 tiles_.push_back({static_cast<int64_t>(packed_.size()), static_cast<int64_t>(packed_bias_.size()),
-                                  g * out_group + first, vectors, g});
+                                  g * out_group + first, vectors, g > 0 && first == 0 ? in_group : 0});
                 const int used = std::min(columns, left);
                 for (int t = 0; t < kernel; t++)
                     for (int i = 0; i < in_group; i++)
@@ -77,7 +77,7 @@ private:
 
     std::vector<float> weight_, bias_, packed_, packed_bias_;
     std::vector<Tile> tiles_;
-    int out_channels_, input_step_ = 0;
+    int out_channels_;
     bool whole_ = false;
 };
 

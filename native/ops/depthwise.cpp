@@ -34,7 +34,7 @@ public:
     int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 4 + channels_; }
 
 protected:
-    bool whole_vectors(const Kernels&, int) const override { return padded_ == channels_; }
+    bool whole_vectors() const override { return padded_ == channels_; }
 
     void compute(const Kernels& kernels, Block* blocks, int count) const override {
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
@@ -42,7 +42,6 @@ protected:
             BlockArgs& args = blocks[b].args;
             args.weights = packed_.data();
             args.bias = bias_.data();
-            args.first_channel = 0;
             kernels.depthwise[blocks[b].pairs][activation](args, channels_, padded_);
         }
     }

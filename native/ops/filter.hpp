@@ -18,33 +18,31 @@ public:
 protected:
     static constexpr int kMostBlocks = 8;
 
-    struct Lane {
-        int y, x;
-        bool wanted;  // the second pixel of an odd pair is computed and dropped
-    };
     struct Block {
         BlockArgs args;
-        Lane lanes[kMaxPixels];
         int pairs;
+        uint32_t wanted;             // bit per pixel; the second pixel of an odd pair is computed and dropped
+        float* stored[kMaxPixels];   // the pixel in the map
+        int y[kMaxPairs], x[kMaxPairs];  // of each pair's first pixel
     };
 
     // Fills the out rows of the blocks, first activation included where `fused_` says so.
     virtual void compute(const Kernels&, Block* blocks, int count) const = 0;
-    void set_window_of(BlockArgs& args) const;
     // true: kernels may write whole vectors of a pixel without touching what follows it
-    virtual bool whole_vectors(const Kernels&, int channels) const { return channels > 0; }
+    virtual bool whole_vectors() const = 0;
 
     int x_;
     Window window_;
     ConvParams params_;
     bool fused_;
     std::vector<ptrdiff_t> taps_;
+    ptrdiff_t ahead_ = 0;   // offset of the window's last tap, the one least likely to be in the cache
     int run_ = 0;           // floats read at a tap
     int blocks_ = 1;        // blocks computed together, so that a tile of weights is read once for all
-    float low_ = 0.f, high_ = 0.f;
 
 private:
     void finish(const Task&, Block& block, bool direct) const;
+    void set_moved(const Task&, const Block& block, uint32_t moved) const;
 };
 
 }  // namespace reconv

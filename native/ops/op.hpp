@@ -1,6 +1,7 @@
 // What every op is: something that makes pixels of one map from pixels of others, a list of pixels at a time.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,6 +39,13 @@ struct Task {
     std::span<const Run> runs;  // this thread's share
     Cutoff cutoff;
     float* scratch;             // scratch_floats() of this thread, 64-byte aligned
+    bool alone;                 // no other thread works on this op now
+
+    // Sets bits of a word of cutoff.moved; rows are split among threads, so a word may be shared.
+    void set(uint64_t* word, uint64_t mask) const {
+        if (alone) *word |= mask;
+        else std::atomic_ref<uint64_t>(*word).fetch_or(mask, std::memory_order_relaxed);
+    }
 };
 
 class Op {

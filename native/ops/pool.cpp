@@ -102,10 +102,9 @@ public:
             for (int c = 0; c < in.channels; c++) total[c] /= pixels;
         }
         float* to = task.memory.pixel(out, 0, 0);
-        const float* fresh = total;
         if (!task.cutoff.compare)
             std::memcpy(to, total, sizeof(float) * in.channels);
-        else if (task.kernels->cut(1, &fresh, &to, in.channels, task.cutoff.weights, task.cutoff.limit))
+        else if (task.kernels->cut(1, &total, &to, in.channels, task.cutoff.weights, task.cutoff.limit))
             task.cutoff.moved.set(0, 0);
     }
 
