@@ -11,5 +11,36 @@ This is the public door: what is listed here is public, and nothing else.
 """
 
 from reconv._version import __version__
+from reconv.engine import MapProfile, Model, Placed, Placement, Profile, Step, Stream, load
+from reconv.errors import (
+    ClosedError,
+    InputError,
+    MissingError,
+    ModelError,
+    ProfileError,
+    ReconvError,
+    SourceError,
+    TailError,
+)
+from reconv.graph import TensorInfo
 
-__all__ = ["__version__"]
+__all__ = [
+    "ClosedError",
+    "InputError",
+    "MapProfile",
+    "MissingError",
+    "Model",
+    "ModelError",
+    "Placed",
+    "Placement",
+    "Profile",
+    "ProfileError",
+    "ReconvError",
+    "SourceError",
+    "Step",
+    "Stream",
+    "TailError",
+    "TensorInfo",
+    "__version__",
+    "load",
+]

@@ -5,3 +5,10 @@ In the order in which a model flows through: `inputs` (what the user handed over
 one batch item, one step), `tolerance` (profiles), `stream` and `model` (what the user holds), `placement` and
 `overlay` (what happened where).
 """
+
+from reconv.engine.model import Model, load
+from reconv.engine.placement import Placed, Placement
+from reconv.engine.stream import Step, Stream
+from reconv.engine.tolerance import MapProfile, Profile
+
+__all__ = ["MapProfile", "Model", "Placed", "Placement", "Profile", "Step", "Stream", "load"]

@@ -54,7 +54,11 @@ class Compiled:
         at_hand = {**self.native, **self.constants, **self.shapes}
         rest = [info.name for info in graph.outputs if info.name not in at_hand]
         stops = {**{name: tuple(border.shape) for name, border in self.native.items()}, **self.shapes}
-        values = {name: np.asarray(v) for name, v in self.lowered.constants.items() if name not in stops}
+        values = {
+            name: np.asarray(v)
+            for name, v in self.lowered.constants.items()
+            if name not in {**stops, **graph.constants}
+        }
         self.tail = Tail(graph, rest, stops, values, threads.count) if rest else None
         self.runs_plan = bool(self.native)
 

@@ -55,14 +55,14 @@ def check(infos: Sequence[TensorInfo], inputs: Inputs) -> dict[str, Array]:
 
 
 def check_shapes(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare shapes with what the model declares; a size that it names must be the same wherever the name occurs.
+    """Compare shapes with what the model declares.
 
-    A declared shape of no axes may be a scalar or unknown: anything is let through there.
+    A declared shape of no axes may be a scalar or unknown: anything is let through there. Named sizes need not agree
+    with one another: exporters give the same name to unrelated ones, and ONNX Runtime lets that pass too.
 
     Raises:
         InputError: says which input, and which shape was expected.
     """
-    named: dict[str, tuple[int, str]] = {}
     for info in infos:
         shape = shapes[info.name]
         expected = "(" + ", ".join("?" if size is None else str(size) for size in info.shape) + ")"
@@ -76,7 +76,3 @@ def check_shapes(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ..
         for got, size in zip(shape, info.shape, strict=True):
             if isinstance(size, int) and got != size:
                 raise InputError(f"{wrong}; resize it, or load the model with shapes={{{info.name!r}: {tuple(shape)}}}")
-            if isinstance(size, str):
-                before, where = named.setdefault(size, (got, info.name))
-                if before != got:
-                    raise InputError(f"{wrong}; the size {size!r} is {before} in input {where!r}")

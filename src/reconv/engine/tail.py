@@ -11,7 +11,7 @@ import copy
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,10 @@ class Tail:
         self.inputs: tuple[str, ...] = tuple(name for name in used if name not in values)
         self.outputs = tuple(outputs)
         self.always = any(node.op_type in RANDOM for node in nodes)
-        self._part = extract(graph, self.inputs, outputs, stops, {n: values[n] for n in used if n in values})
+        embedded = {name: values[name] for name in used if name in values}
+        free = {name: (None,) * len(shape) for name, shape in stops.items()}
+        self._part = extract(graph, self.inputs, outputs, stops, embedded)
+        self._extract_free = partial(extract, graph, self.inputs, outputs, free, embedded)
         self._threads = threads
         self._opening = threading.Lock()
         self._session: onnxruntime.InferenceSession | None = None
@@ -80,12 +83,18 @@ class Tail:
         """
         with self._opening:
             if self._session is None:
-                self._session = open_session(self._part, self._threads)
+                self._session = self._open()
         try:
             found = self._session.run(list(self.outputs), {name: feeds[name] for name in self.inputs})
         except Exception as error:  # onnxruntime raises its own kinds, derived from Exception alone
             raise TailError(f"ONNX Runtime failed in the tail of the model: {one_line(error)}") from error
         return dict(zip(self.outputs, found, strict=True))
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        try:
+            return open_session(self._part, self._threads)
+        except TailError:  # fixed sizes can make the branch of an If invalid that they never enter
+            return open_session(self._extract_free(), self._threads)
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,13 @@ def test_one_array_or_a_mapping() -> None:
         (_zeros(1, 3, 4, 6), r"has 2 inputs: pass a mapping of 'image', 'mask'"),
         ({"image": _zeros(1, 3, 4, 6)}, r"input 'mask' is missing"),
         ({"image": _zeros(1, 3, 4, 6), "img": _zeros(1)}, r"no input 'img'; its inputs are 'image', 'mask'"),
-        ({"image": np.zeros((1, 3, 4, 6)), "mask": _zeros(1)}, r"'image' has type float64, expected float32; convert it"),
+        (
+            {"image": np.zeros((1, 3, 4, 6)), "mask": _zeros(1)},
+            r"'image' has type float64, expected float32; convert it",
+        ),
         ({"image": np.zeros((1, 3, 4, 6), np.uint8), "mask": _zeros(1)}, r"type uint8.*after the scaling"),
         ({"image": _zeros(1, 4, 6, 3), "mask": _zeros(1, 1, 4, 6)}, r"shape \(1, 4, 6, 3\), expected \(n, 3, h, w\)"),
         ({"image": _zeros(3, 4, 6), "mask": _zeros(1, 1, 4, 6)}, r"add or drop axes.*newaxis"),
-        ({"image": _zeros(1, 3, 4, 6), "mask": _zeros(1, 1, 4, 5)}, r"'mask'.*the size 'w' is 6 in input 'image'"),
         ({"image": _zeros(0, 3, 4, 6), "mask": _zeros(0, 1, 4, 6)}, r"without elements"),
     ],
 )

@@ -209,10 +209,11 @@ def test_profiles(tmp_path: Path) -> None:
         stream(noisy)
         return stream.last.recomputed
 
+    # with a factor on the input alone, the first convolution runs, and is cut off at its own tolerance
     assert share(Profile(0.1)) == 0
-    assert share(Profile(0.1, {"x": MapProfile(factor=0.01)})) > 0.9
-    assert share(Profile(0.1, {"x": MapProfile(weights=(1e6,) * 3)})) > 0.9
-    assert share(Profile(0.1, {"x": MapProfile(deviation=(1e-3,) * 3)})) > 0.9
+    assert share(Profile(0.1, {"x": MapProfile(factor=0.01)})) > 0.2
+    assert share(Profile(0.1, {"x": MapProfile(weights=(1e6,) * 3)})) > 0.2
+    assert share(Profile(0.1, {"x": MapProfile(deviation=(1e-3,) * 3)})) > 0.2
     assert share(Profile(0.1, {"x": MapProfile(weights=(0.0,) * 3)})) == 0
     path = tmp_path / "p.json"
     Profile(0.2, model=model.digest).save(path)

@@ -14,7 +14,11 @@ from reconv.errors import ProfileError
 
 
 def test_file_round_trip(tmp_path: Path) -> None:
-    maps = {"a": MapProfile(factor=0.5), "b": MapProfile(deviation=(1.0, 2.0)), "c": MapProfile(2.0, weights=(0.0, 1.5))}
+    maps = {
+        "a": MapProfile(factor=0.5),
+        "b": MapProfile(deviation=(1.0, 2.0)),
+        "c": MapProfile(2.0, weights=(0.0, 1.5)),
+    }
     profile = Profile(0.15, maps, model="ab12")
     profile.save(tmp_path / "p.json")
     assert read_profile(tmp_path / "p.json") == profile
@@ -41,7 +45,7 @@ def test_tolerances_that_make_no_sense(value: Any) -> None:
     [
         ("{", "cannot be read"),
         ("[]", "not a tolerance profile"),
-        ('{"format": "reconv profile 99"}', "expected \"format\": \"reconv profile 1\""),
+        ('{"format": "reconv profile 99"}', 'expected "format": "reconv profile 1"'),
         (json.dumps({"format": FORMAT, "tolerance": -1}), "expected a number from 0"),
         (json.dumps({"format": FORMAT, "tolerence": 1}), "unknown entries: tolerence"),
         (json.dumps({"format": FORMAT, "maps": []}), "not an object"),
