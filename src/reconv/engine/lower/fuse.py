@@ -148,6 +148,18 @@ def gelu(draft: d.Draft, op: d.Op) -> bool:
     return False
 
 
+def picked_twice(draft: d.Draft, op: d.Op) -> bool:
+    """x[a::s][b::t] -> x[a + s*b :: s*t]."""
+    inner = made_by(draft, op.x, d.Pick, alone=False) if isinstance(op, d.Pick) else None
+    if inner is None or not isinstance(op, d.Pick):
+        return False
+    start = tuple(a + s * o for a, s, o in zip(inner.start, inner.steps, op.start, strict=True))
+    steps = tuple(s * t for s, t in zip(inner.steps, op.steps, strict=True))
+    new = replace(op, x=inner.x, start=(start[0], start[1]), steps=(steps[0], steps[1]), nodes=op.nodes | inner.nodes)
+    draft.swap([op], new)
+    return True
+
+
 def focus(draft: d.Draft, op: d.Op) -> bool:
     """conv(concat(x[0::s, 0::s], x[1::s, 0::s], ...)) -> conv of x with a kernel and strides s times as large.
 
@@ -269,6 +281,32 @@ def scaled_weights(draft: d.Draft, op: d.Op) -> bool:
     return True
 
 
+def scaled_input(draft: d.Draft, op: d.Op) -> bool:
+    """conv(affine(x)) -> conv(x) with other weights and bias, where the window never meets the border of zeros."""
+    if not isinstance(op, d.Conv):
+        return False
+    below = made_by(draft, op.x, d.Affine)
+    if below is None or below.activation != d.NONE or op.residual == op.x or (_overhangs(draft, op) and below.shift.any()):
+        return False
+    outputs, inputs = op.weight.shape[:2]
+    grouped = op.weight.reshape(op.groups, outputs // op.groups, inputs, -1).astype(np.float64)
+    scale, shift = (c.astype(np.float64).reshape(op.groups, 1, inputs, 1) for c in (below.scale, below.shift))
+    weight = np.ascontiguousarray((grouped * scale).reshape(op.weight.shape), np.float32)
+    bias = (grouped * shift).sum((2, 3)).ravel() + (0.0 if op.bias is None else op.bias)
+    draft.swap([below, op], replace(op, x=below.x, weight=weight, bias=bias.astype(np.float32)))
+    return True
+
+
+def _overhangs(draft: d.Draft, op: d.Conv) -> bool:
+    """Whether some window of the convolution reaches over the border of its map."""
+    sizes = zip(draft.maps[op.x][:2], draft.maps[op.out][:2], op.weight.shape[2:], strict=True)
+    lines = zip(sizes, op.strides, op.pads, op.dilations, strict=True)
+    return any(
+        pad > 0 or (out - 1) * stride - pad + (kernel - 1) * dilation >= size
+        for (size, out, kernel), stride, pad, dilation in lines
+    )
+
+
 def activate(draft: d.Draft, op: d.Op) -> bool:
     """activation(conv | transposed | affine | binary) -> the producer with the activation in it."""
     if not isinstance(op, d.Unary) or draft.uses[op.x] != 1:
@@ -327,6 +365,8 @@ def flat_views(draft: d.Draft, op: d.Op) -> bool:
 
 RULES: tuple[tuple[Rule, ...], ...] = (
     (gated, hard_sigmoid, gelu),
-    (gated, focus, zero_frame, flat_views),
+    (gated, picked_twice),
+    (focus, zero_frame, flat_views),
     (per_channel, scaled_weights, activate, residual),
+    (scaled_input,),
 )

@@ -23,6 +23,7 @@ __all__ = [
     "arithmetic",
     "batch_normalization",
     "clip",
+    "exponential",
     "gelu",
     "hard_sigmoid",
     "negate",
@@ -30,6 +31,7 @@ __all__ = [
     "reciprocal",
     "selu",
     "softmax",
+    "square_root",
 ]
 
 Lowering = Callable[[Builder, Node], list[Result]]
@@ -73,7 +75,7 @@ def selu(b: Builder, node: Node) -> list[Result]:
     alpha = float(node.attributes.get("alpha", 1.67326319217681884765625))
     gamma = float(node.attributes.get("gamma", 1.05070102214813232421875))
     bent = unary(b, b.value(node, 0), ("elu", alpha))
-    return [with_constant(b, bent, "mul", np.float32(gamma))]
+    return [with_constant(b, bent, "mul", np.asarray(gamma, np.float32))]
 
 
 def clip(b: Builder, node: Node) -> list[Result]:
@@ -108,16 +110,24 @@ def prelu(b: Builder, node: Node) -> list[Result]:
 
 
 def negate(b: Builder, node: Node) -> list[Result]:
-    return [with_constant(b, b.value(node, 0), "mul", np.float32(-1))]
+    return [with_constant(b, b.value(node, 0), "mul", np.asarray(-1, np.float32))]
 
 
 def absolute(b: Builder, node: Node) -> list[Result]:
     value = b.value(node, 0)
-    return [arithmetic_of(b, value, with_constant(b, value, "mul", np.float32(-1)), "max")]
+    return [arithmetic_of(b, value, with_constant(b, value, "mul", np.asarray(-1, np.float32)), "max")]
 
 
 def reciprocal(b: Builder, node: Node) -> list[Result]:
-    return [with_constant(b, b.value(node, 0), "div", np.float32(1), first=True)]
+    return [with_constant(b, b.value(node, 0), "div", np.asarray(1, np.float32), first=True)]
+
+
+def exponential(b: Builder, node: Node) -> list[Result]:
+    return [with_constant(b, b.value(node, 0), "pow", np.asarray(np.e, np.float32), first=True)]
+
+
+def square_root(b: Builder, node: Node) -> list[Result]:
+    return [with_constant(b, b.value(node, 0), "pow", np.asarray(0.5, np.float32))]
 
 
 def arithmetic(kind: str) -> Lowering:
