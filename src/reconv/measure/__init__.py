@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reconv.measure.baselines import gate_schedule, held, hold_schedule
+from reconv.measure.baselines import gate_schedule, held, hold_schedule, thumbnail
+from reconv.measure.clip import BASELINES, Clip, Row, watch
 from reconv.measure.environment import environment
 from reconv.measure.output_error import OutputError
 from reconv.measure.peers import PEERS, Array, Arrays, Job, Peer, Runner
@@ -10,9 +11,11 @@ from reconv.measure.protocol import Contestant, ContestantError, Pace, allowed_t
 from reconv.measure.times import Ratio, Times
 
 __all__ = [
+    "BASELINES",
     "PEERS",
     "Array",
     "Arrays",
+    "Clip",
     "Contestant",
     "ContestantError",
     "Job",
@@ -20,6 +23,7 @@ __all__ = [
     "Pace",
     "Peer",
     "Ratio",
+    "Row",
     "Runner",
     "Times",
     "allowed_threads",
@@ -28,4 +32,6 @@ __all__ = [
     "held",
     "hold_schedule",
     "take_turns",
+    "thumbnail",
+    "watch",
 ]

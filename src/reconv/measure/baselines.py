@@ -9,7 +9,7 @@ that run, so neither has to be measured again. Both are judged at a share of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +34,7 @@ def hold_schedule(frames: int, share: float) -> Schedule:
 def gate_schedule(frames: Sequence[npt.NDArray[np.generic]], share: float) -> Schedule:
     """(N,) which frames run under the motion gate whose share of frames is nearest to `share`; the first always runs.
 
-    frames: the network's inputs, one per frame, of one shape (1, C, H, W) or (1, H, W, C).
+    frames: the network's inputs, one per frame, of one shape; thumbnails of them will do.
     """
     _check(len(frames), share)
     low, high = 0.0, 1.0  # thresholds on the share of changed elements; a higher one runs fewer frames
@@ -63,24 +63,19 @@ def _check(frames: int, share: float) -> None:
         raise InputError(f"a schedule needs frames and a share in (0, 1], got {frames} frames and {share}")
 
 
+def thumbnail(frame: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Every n-th pixel of a network's input: plenty to see motion, and small enough to keep for a whole clip."""
+    step = max(1, min(frame.shape[-2:]) // 64)
+    return frame[..., ::step, ::step].copy()
+
+
 def _gated(frames: Sequence[npt.NDArray[np.generic]], threshold: float) -> Schedule:
-    moved = _motion(frames[0])
+    last = frames[0].astype(np.float32)
+    step = CHANGED * (float(np.ptp(last)) or 1.0)
     schedule = np.zeros(len(frames), bool)
-    last = frames[0]
     schedule[0] = True
     for index, frame in enumerate(frames[1:], 1):
-        if moved(frame, last) > threshold:
-            schedule[index], last = True, frame
+        new = frame.astype(np.float32)
+        if float((np.abs(new - last) > step).mean()) > threshold:
+            schedule[index], last = True, new
     return schedule
-
-
-def _motion(first: npt.NDArray[np.generic]) -> Callable[[npt.NDArray[np.generic], npt.NDArray[np.generic]], float]:
-    # A quarter of the pixels each way is plenty to see motion, and makes the search over thresholds cheap.
-    value_range = float(np.ptp(first.astype(np.float32))) or 1.0
-    step = CHANGED * value_range
-
-    def moved(frame: npt.NDArray[np.generic], last: npt.NDArray[np.generic]) -> float:
-        a, b = frame[..., ::4, ::4].astype(np.float32), last[..., ::4, ::4].astype(np.float32)
-        return float((np.abs(a - b) > step).mean())
-
-    return moved

@@ -1,6 +1,6 @@
 """How far raw outputs are from dense ones, beside a frozen first answer's distance.
 
-    error = RMS(ours - dense) / RMS(frozen - dense)        over all frames and outputs
+    error = mean |ours - dense| / mean |frozen - dense|        over all frames and values
 
 On a clip where the answer hardly changes, everything agrees, a frozen answer too; this tells them apart. 0 is equal,
 1 is as bad as never looking again. Needs dense outputs of the same frames, in order.
@@ -35,22 +35,19 @@ class OutputError:
                 raise ValueError(f"output {name}: {ours[name].shape} beside {right.shape}")
             off = np.subtract(ours[name], right, dtype=np.float64)
             still = np.subtract(self._frozen[name], right, dtype=np.float64)
-            self._ours += float(np.square(off).sum())
-            self._still += float(np.square(still).sum())
+            self._ours += float(np.abs(off).sum())
+            self._still += float(np.abs(still).sum())
             self._values += right.size
             self.largest = max(self.largest, float(np.abs(off).max(initial=0.0)))
 
     @property
-    def rms(self) -> float:
-        return float(np.sqrt(self._ours / max(self._values, 1)))
-
-    @property
-    def frozen_rms(self) -> float:
-        return float(np.sqrt(self._still / max(self._values, 1)))
+    def mean(self) -> float:
+        """Mean absolute difference from the dense values."""
+        return self._ours / max(self._values, 1)
 
     @property
     def of_frozen(self) -> float:
         """Our error as a share of the frozen answer's; infinite where the frozen answer is right and ours is not."""
         if self._still == 0:
             return 0.0 if self._ours == 0 else float("inf")
-        return self.rms / self.frozen_rms
+        return self._ours / self._still

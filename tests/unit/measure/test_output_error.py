@@ -18,7 +18,7 @@ def test_equal_frozen_and_between() -> None:
         equal.add(outputs(value), outputs(value))
         frozen.add(outputs(value), outputs(0.0))
         half.add(outputs(value), outputs(value / 2))
-    assert (equal.of_frozen, equal.rms, equal.largest) == (0, 0, 0)
+    assert (equal.of_frozen, equal.mean, equal.largest) == (0, 0, 0)
     assert frozen.of_frozen == 1
     assert half.of_frozen == pytest.approx(0.5)
     assert half.largest == 2

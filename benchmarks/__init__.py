@@ -1,0 +1,18 @@
+"""The benchmarks, one file per suite. `python -m benchmarks` runs them and writes docs/benchmarks.md; see __main__."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks import busy, coverage, dense, overhead, quiet, steady
+from benchmarks.options import Options
+
+SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
+    "coverage": coverage.run,
+    "dense": dense.run,
+    "busy": busy.run,
+    "quiet": quiet.run,
+    "overhead": overhead.run,
+    "steady": steady.run,
+}

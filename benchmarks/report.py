@@ -1,0 +1,238 @@
+"""The pages made of the results: docs/benchmarks.md, and the summary between two marks in README.md.
+
+A section is a function from one suite's JSON to lines; a suite without results is named as not measured.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Suite = Mapping[str, Any]
+
+INTRODUCTION = """\
+# Benchmarks
+Written by `make bench` out of `benchmarks/results/*.json`; do not edit. Contestants take turns on the same frames, each
+in a process of its own; the first frame warms up. Ratios of one run can be compared, milliseconds of two machines
+cannot. "Best rival" is the fastest dense runtime of the table in any precision. Reuse has three numbers, which go
+together: time over the best rival's, share of the multiply-adds, agreement with dense inference. Frame holding (dense
+inference on some frames, its answer held in between) and a motion gate (dense inference when enough pixels changed)
+cost nothing to build; their time is their share of the best rival's. CPU ms are those of the whole process per frame,
+spinning threads included.
+"""
+BEGIN, END = "<!-- summary: written by `make bench` from benchmarks/results -->", "<!-- end of summary -->"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def environment_line(suite: Suite) -> str:
+    facts = dict(suite["environment"])
+    cpu, cpus, isa = facts.pop("cpu"), facts.pop("cpus"), facts.pop("instruction_set")
+    versions = ", ".join(f"{name} {value}" for name, value in facts.items())
+    return f"*{suite['date']}; {cpu}, {cpus} CPUs, our kernels {isa}; {versions}*"
+
+
+def _agreement(row: Suite) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in row["agreement"].items())
+
+
+def _clip_rows(rows: Iterable[Suite]) -> list[list[str]]:
+    return [
+        [
+            row["title"] + (f" ({row['precision']})" if "precision" in row else ""),
+            f"{row['mean_ms']:.2f}",
+            "/".join(f"{row['ms'][key]:.1f}" for key in ("p50", "p95", "p99")) if row["measured"] else "-",
+            f"{row['ms']['cpu']:.2f}" if row["measured"] else "-",
+            f"{row['over_best']:.3f}",
+            f"{row['share']:.3f}",
+            _agreement(row),
+            "-" if row["error_of_frozen"] is None else f"{row['error_of_frozen']:.4f}",
+        ]
+        for row in rows
+    ]
+
+
+CLIP_HEAD = ["", "ms", "p50/p95/p99", "CPU ms", "time over best rival", "recomputed", "agreement", "error of frozen"]
+
+
+def coverage(suite: Suite) -> list[str]:
+    rows = [
+        [
+            row["model"],
+            f"{row['multiply_adds'] / 1e6:.0f}",
+            f"{row['engine_share']:.2%}",
+            f"{row['tail_nodes']} of {row['nodes']}"
+            + (f" ({', '.join(row['tail_operators'])})" * bool(row["tail_nodes"])),
+            f"{row['state_bytes'] / 1e6:.1f}",
+        ]
+        for row in suite["rows"]
+    ]
+    head = ["model", "million multiply-adds", "in the engine", "nodes in the tail", "MB of state per stream"]
+    return ["## What runs in the engine", f"Asked for: {suite['asked']['engine_share']:.0%}.", "", *table(head, rows)]
+
+
+def dense(suite: Suite) -> list[str]:
+    lines = ["## Dense", "Time over ONNX Runtime's: median over turns, quartiles in brackets.", ""]
+    peers = list(dict.fromkeys(row["peer"] for row in suite["rows"]))
+    for summary in suite["summary"]:
+        rows: dict[str, list[str]] = {}
+        for row in suite["rows"]:
+            if row["threads"] == summary["threads"]:
+                over = row["over_onnxruntime"]
+                entry = f"{over['median']:.2f} ({over['low']:.2f}-{over['high']:.2f}), {row['ms']['p50']:.2f} ms"
+                rows.setdefault(row["model"], []).append(entry + f" {row['precision']}")
+        lines += [f"### {summary['threads']} thread(s)", ""]
+        lines += table(["model", *peers], ([model, *entries] for model, entries in rows.items()))
+        asked = suite["asked"]
+        lines.append(
+            f"Ours over ONNX Runtime: geometric mean {summary['geometric_mean']:.3f} (asked for: "
+            f"{asked['geometric_mean']}), largest {summary['largest']:.3f} (asked for: {asked['largest']})."
+        )
+        lines.append("")
+    return lines
+
+
+def _tuning(tuned: Suite) -> str:
+    return f"Tolerance {tuned['tolerance']}, chosen on the first {tuned['frames']} frames; the others are judged."
+
+
+def busy(suite: Suite) -> list[str]:
+    asked = suite["asked"]
+    lines = ["## Busy scene: YOLOX-Nano 576x768 over vtest.avi", _tuning(suite["tuned"])]
+    lines += [
+        f"Asked for: F1@0.75 {asked['f1@0.75']}, time over the best rival {asked['over_best']}, "
+        f"F1@0.75 above frame holding at the same time {asked['above_holding']}.",
+        "",
+    ]
+    for run in suite["runs"]:
+        rows = _clip_rows(run["rows"])
+        for key, words in (("same_time", "at our time per frame"), ("same_work", "at our share of the work")):
+            rows += [[f"{row[0]}, {words}", *row[1:]] for row in _clip_rows(run[key])]
+        lines += [f"### {run['threads']} thread(s)", "", *table(CLIP_HEAD, rows)]
+    return lines
+
+
+def quiet(suite: Suite) -> list[str]:
+    asked = suite["asked"]
+    lines = ["## Quiet scene: YOLOX-Nano 480x640 over the webcam clip cap12", _tuning(suite["tuned"])]
+    lines += [
+        f"Asked for: time over the best rival {asked['over_best']}, error of raw outputs {asked['error_of_frozen']} "
+        "of a frozen first answer's.",
+        "",
+    ]
+    for run in suite["runs"]:
+        lines += [f"### {run['threads']} thread(s)", "", *table(CLIP_HEAD, _clip_rows(run["rows"]))]
+    return lines
+
+
+def overhead(suite: Suite) -> list[str]:
+    asked = suite["asked"]
+    lines = ["## Overhead: YOLOX-Nano 576x768, a part of the frame changing", "Time over ONNX Runtime's dense time."]
+    lines += [f"Asked for: {asked['per_share']} · share + {asked['fixed']:.2f}; unchanged {asked['unchanged']}.", ""]
+    rows = [
+        [
+            str(row["threads"]),
+            f"{row['square']:.2%}",
+            f"{row['recomputed']:.4f}",
+            f"{row['over_onnxruntime']:.4f}",
+            f"{asked['per_share'] * row['recomputed'] + asked['fixed']:.4f}"
+            if row["square"]
+            else str(asked["unchanged"]),
+        ]
+        for row in suite["squares"]
+    ]
+    lines += table(["threads", "pixels that change", "recomputed", "time over ONNX Runtime", "asked for"], rows)
+    lines += ["### bikes.mp4 288x640: cuts and a moving camera", ""]
+    rows = [
+        [
+            str(row["threads"]),
+            str(row["tolerance"]),
+            f"{row['recomputed']:.3f}",
+            f"{row['over_onnxruntime']:.3f}",
+            str(asked["bikes"]),
+        ]
+        for row in suite["bikes"]
+    ]
+    return lines + table(["threads", "tolerance", "recomputed", "time over ONNX Runtime", "asked for"], rows)
+
+
+def steady(suite: Suite) -> list[str]:
+    asked = suite["asked"]
+    rows = [
+        ["bytes of state, announced", str(suite["announced_state_bytes"]), str(asked["state_bytes"])],
+        ["bytes of state, allocated", str(suite["state_bytes"]), "the same"],
+        ["resident bytes after the first step", str(suite["resident_after_first_step"]), "-"],
+        [f"growth in bytes over {suite['steps']} steps", str(suite["growth_bytes"]), str(asked["growth_bytes"])],
+        [
+            "CPU seconds outside steps, at 10 frames a second, over those in steps",
+            str(suite["idle_cpu_share"]),
+            str(asked["idle_cpu_share"]),
+        ],
+    ]
+    head = ["", "measured", "at most"]
+    return [f"## Steady: YOLOX-Nano 576x768, {suite['threads']} thread(s)", "", *table(head, rows)]
+
+
+SECTIONS: Mapping[str, Callable[[Suite], list[str]]] = {
+    "coverage": coverage,
+    "dense": dense,
+    "busy": busy,
+    "quiet": quiet,
+    "overhead": overhead,
+    "steady": steady,
+}
+
+
+def page(results: Mapping[str, Suite]) -> str:
+    """docs/benchmarks.md."""
+    lines = [INTRODUCTION]
+    for name, section in SECTIONS.items():
+        if name in results:
+            head, *rest = section(results[name])
+            lines += [head, environment_line(results[name]), "", *rest]
+        else:
+            lines += [f"## {name}", "Not measured yet.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def summary(results: Mapping[str, Suite]) -> str:
+    """The README's table: one line per scene and number of threads; "" when nothing was measured."""
+    rows = []
+    for name, scene in (("busy", "a street, 3 to 10 walkers"), ("quiet", "a webcam, one person")):
+        for run in results[name]["runs"] if name in results else []:
+            ours = next(row for row in run["rows"] if row["name"] == "reconv-stream")
+            best = next(row for row in run["rows"] if row["name"] == run["best"])
+            agreement = _agreement(ours)
+            rows.append(
+                [
+                    scene,
+                    str(run["threads"]),
+                    f"{1 / ours['over_best']:.1f}x {best['title']} ({best['precision']})",
+                    f"{ours['share']:.3f}",
+                    agreement,
+                    "-" if ours["error_of_frozen"] is None else f"{ours['error_of_frozen']:.2f}",
+                ]
+            )
+    if not rows:
+        return ""
+    head = ["YOLOX-Nano on", "threads", "speed", "recomputed", "agreement", "error, of a frozen answer's"]
+    machine = environment_line(next(results[name] for name in ("busy", "quiet") if name in results))
+    return "\n".join([*table(head, rows), machine])
+
+
+def write_pages(folder: Path, benchmarks_page: Path, readme: Path | None) -> None:
+    """Writes the page, and the README's part between the marks, from the JSON in `folder`."""
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    benchmarks_page.write_text(page(results), encoding="utf-8")
+    if readme is not None:
+        before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not end:
+            raise ValueError(f"{readme}: the marks {BEGIN} and {END} are missing")
+        text = summary(results)
+        readme.write_text(f"{before}{BEGIN}\n{text}{chr(10) * bool(text)}{END}{after}", encoding="utf-8")
