@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from reconv.errors import one_line
-from reconv.measure.peers import PEERS, Array, Arrays, Job
+from reconv.measure.peers import PEERS, Array, Arrays, Job, Runner
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ def serve(pipe: Connection, peer: str, job: Job) -> None:
         pipe.send(Failed(f"{type(error).__name__}: {one_line(error)}"))
 
 
-def _take(turn: Turn, runner: object) -> Done:
-    assert callable(runner)
+def _take(turn: Turn, runner: Runner) -> Done:
     cpu_seconds = time.process_time()
     seconds: list[float] = []
     recomputed: list[float] = []
