@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our stdout has gone, as in `reconv inspect m.onnx | head`
         sys.stderr.close()
         return 1
+    except OSError as error:  # a disk that is full, say
+        return _mistake(one_line(error))
     return code if isinstance(code, int) else 0
 
 

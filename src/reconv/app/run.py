@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ def run(
     ),
     profile: str | None = typer.Option(None, help="A tolerance profile, as `reconv tune` writes it."),
     output: str | None = typer.Option(
-        None, help="Results: .jsonl, .npz (raw outputs), .mp4 (drawn), or - for JSON lines."
+        None,
+        help="Results: .jsonl, .npz (raw outputs), .mp4 (drawn), or - for JSON lines on stdout, the default in a pipe.",
     ),
     overlay: bool = typer.Option(False, help="In the .mp4, tint the pixels that moved."),
     every: int = typer.Option(1, min=1, help="Run every n-th frame only."),
@@ -55,6 +57,8 @@ def run(
     """Run a network over a stream and recompute only what changed."""
     if json and output == "-":
         raise InputError("--json and --output - both want stdout; write the results to a file")
+    if output is None and recipe != "raw" and not json and not sys.stdout.isatty():
+        output = "-"  # who takes our stdout wants the results
     wanted = parse_size(size)
     network = open_model(model, threads, wanted)
     frames = open_source(source)
@@ -155,3 +159,5 @@ def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "state", f"{s['state_bytes'] / 1e6:.1f} MB at tolerance {s['tolerance']:g}, {s['threads']} threads"
     if s["output"] is not None:
         yield "output", "stdout" if s["output"] == "-" else s["output"]
+    else:
+        yield "output", "none: --output takes out.jsonl, out.npz or out.mp4"

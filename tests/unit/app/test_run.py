@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reconv.app import main
+from reconv.app import main, sinks
 from reconv.app.tally import compare_every
 from reconv.engine.model import load
 from reconv.recipes import RECIPES
@@ -131,24 +131,39 @@ def test_arrays_go_to_the_network_as_they_are(
     assert "'other'" in capsys.readouterr().err
 
 
-def test_results_on_stdout_leave_the_summary_to_stderr(
-    yolox_model: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("output", [[], ["--output", "-"]])
+def test_in_a_pipe_results_go_to_stdout_and_the_summary_to_stderr(
+    output: list[str], yolox_model: Path, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", str(yolox_model), str(clip), "--recipe", "yolox", "--output", "-", "--limit", "3"]) == 0
+    assert main(["run", str(yolox_model), str(clip), "--recipe", "yolox", *output]) == 0
     out, err = capsys.readouterr()
-    assert [json.loads(line)["frame"] for line in out.splitlines()] == [0, 1, 2]
-    assert "recomputed" in err
-    assert "agreement" in err
+    assert [json.loads(line)["frame"] for line in out.splitlines()] == list(range(24))
+    assert "% of the multiply-adds of a dense run" in err
+    assert "f1@0.75 1, f1@0.5 1 (against dense runs of 5 frames, all bit-identical)" in err
+    assert "\x1b" not in err
 
 
-def test_the_summary_says_what_was_saved_and_what_it_cost(
-    yolox_model: Path, clip: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["run", str(yolox_model), str(clip), "--recipe", "yolox"]) == 0
+def test_there_is_no_progress_in_a_pipe(map_model: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(map_model), str(clip)]) == 0
     out, err = capsys.readouterr()
-    assert err == ""  # no progress in a pipe
-    assert "% of the multiply-adds of a dense run" in out
-    assert "f1@0.75 1, f1@0.5 1 (against dense runs of 5 frames, all bit-identical)" in out
+    assert err == ""
+    assert "equal 1, psnr_db 200" in out
+
+
+def test_a_wrong_recipe_leaves_a_valid_video_or_none(mistake: Mistake, yolox_model: Path, clip: Path) -> None:
+    assert "is it the right recipe?" in mistake(
+        "run", yolox_model, clip, "--recipe", "dbnet", "--output", clip.with_suffix(".mp4")
+    )
+
+
+def test_a_full_disk_is_one_line(
+    mistake: Mistake, map_model: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sinks.JsonLines, "write", full)
+    assert "No space left on device" in mistake("run", map_model, clip, "--output", tmp_path / "x.jsonl")
 
 
 def test_comparisons_follow_the_clips_length() -> None:
