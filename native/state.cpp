@@ -87,7 +87,9 @@ State::~State() { std::free(floats_); }
 void State::set_tolerance(float tolerance) {
     if (!(tolerance >= 0.f) || !std::isfinite(tolerance))
         throw std::invalid_argument("tolerance must be a finite number of at least 0");
-    if (tolerance_ != tolerance) ready_ = ready_ && tolerance == 0.f ? false : ready_;
+    // What is stored may be further off than a lower tolerance allows, and deviations are unknown before the first tolerant
+    // dense step: both make the next step dense.
+    if (tolerance < tolerance_ || (tolerance_ == 0.f && tolerance > 0.f)) ready_ = false;
     tolerance_ = tolerance;
 }
 
@@ -146,30 +148,28 @@ void State::step(std::span<const float* const> sources) {
 }
 
 void State::load_inputs(std::span<const float* const> sources, Threads::Session& team) {
-    std::vector<uint64_t>& row = row_;
     for (size_t i = 0; i < sources.size(); i++) {
         const Border& border = plan_->inputs()[i];
         const Map& m = memory_.map(border.map);
-        if (dense_only_ && plan_->roots()[m.root].halo.top + plan_->roots()[m.root].halo.bottom + plan_->roots()[m.root].halo.side)
-            clear_halo(plan_->roots()[m.root], roots_[m.root]);
-        (void)row;
-        std::vector<uint64_t> spare;
-        if (dense_only_) spare.resize(static_cast<size_t>(words_for(m.width)) * team.count());
-        const int parts = std::min(team.count(), m.height);
-        team.run([&](int id) {
-            if (id >= parts) return;
+        const Root& root = plan_->roots()[m.root];
+        if (dense_only_ && (root.halo.top || root.halo.bottom || root.halo.side)) clear_halo(root, roots_[m.root]);
+        constexpr int kRows = 16;  // of a piece
+        std::atomic<int> next{0};
+        const auto work = [&] {
             float* scratch = thread_scratch(plan_->scratch_floats());
-            const int first = m.height * id / parts, last = m.height * (id + 1) / parts;
-            for (int y = first; y < last; y++) {
-                InputRow in{sources[i] + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
-                            static_cast<ptrdiff_t>(border.strides[2]), memory_.pixel(border.map, y, 0),
-                            static_cast<ptrdiff_t>(m.pixel_stride), m.width, m.channels, scratch};
-                uint64_t* bits = dense_only_ ? spare.data() + static_cast<ptrdiff_t>(words_for(m.width)) * id
-                                             : stale_[m.stale].row(y);
-                plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_,
-                                           was_dense_, bits);
-            }
-        });
+            for (int first; (first = next.fetch_add(kRows, std::memory_order_relaxed)) < m.height;)
+                for (int y = first; y < std::min(first + kRows, m.height); y++) {
+                    InputRow in{sources[i] + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
+                                static_cast<ptrdiff_t>(border.strides[2]), memory_.pixel(border.map, y, 0),
+                                static_cast<ptrdiff_t>(m.pixel_stride), m.width, m.channels, scratch};
+                    plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_,
+                                               was_dense_, dense_only_ ? nullptr : stale_[m.stale].row(y));
+                }
+        };
+        if (static_cast<int64_t>(m.height) * m.width * m.channels < kShare)
+            work();
+        else
+            team.run(work);
     }
 }
 
@@ -225,7 +225,7 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads
     const int64_t piece = (wanted + block - 1) / block * block;
     const int pieces = static_cast<int>((pixels + piece - 1) / piece);
     std::atomic<int> next{0};
-    team.run([&](int) {
+    team.run([&] {
         float* scratch = thread_scratch(floats);
         size_t run = 0;
         int64_t before = 0;  // pixels in the runs ahead of `run`
