@@ -66,10 +66,9 @@ class Compiled:
     def cut_maps(self) -> dict[str, int]:
         """Map ids of the maps under cutoff, by the name of the value in the model that they hold."""
         cut = set(self.lowered.plan.cut_maps) if self.runs_plan else set()
-        placed = {p.out_map: p.node.outputs[0] for p in self.lowered.nodes if p.out_map in cut}
-        return {name: x for x, name in placed.items() if x is not None} | {
-            border.name: border.map for border in self.lowered.inputs if border.map in cut
-        }
+        placed = {p.out_map: p.node.outputs[0] for p in self.lowered.nodes if p.out_map is not None}
+        held = {**{name: x for x, name in placed.items()}, **{b.name: b.map for b in self.lowered.inputs}}
+        return {name: x for name, x in held.items() if x in cut}
 
     @property
     def macs(self) -> int:

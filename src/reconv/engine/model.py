@@ -155,8 +155,8 @@ class Model:
         check_shapes(self.inputs, known)
         return place(self._sizes.get(known).compiled)
 
-    def prepare(self, inputs: Inputs) -> Work:
-        """Check inputs and find, or make, what they run on. For `Stream`."""
+    def prepare(self, inputs: Inputs, held: DenseItems | None = None) -> Work:
+        """Check inputs and find, or make, what they run on; ``held`` is what a stream ran on last. For `Stream`."""
         arrays = check(self.inputs, inputs)
         shapes = {name: array.shape for name, array in arrays.items()}
         items = items_of(self.inputs, shapes)
@@ -169,6 +169,8 @@ class Model:
             else:
                 items = 1
         self._last_shapes = shapes
+        if held is not None and held.compiled.shapes == shapes:  # it may no longer be among the sizes kept
+            return Work(arrays, items, held)
         return Work(arrays, items, self._sizes.get(shapes))
 
     def _declared(self) -> Shapes:

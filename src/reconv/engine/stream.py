@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from reconv.engine.batch import join, split
 from reconv.engine.inputs import Inputs
-from reconv.engine.item import Item
+from reconv.engine.item import DenseItems, Item
 from reconv.engine.overlay import recomputed_map, stale_pixels
 from reconv.engine.tolerance import Profile, check_tolerance
 from reconv.errors import ClosedError, InputError
@@ -55,6 +55,7 @@ class Stream:
         self._tolerance = check_tolerance(tolerance)
         self._profile = profile
         self._items: list[Item] = []
+        self._held: DenseItems | None = None
         self._last = Step()
         self._closed = False
         self._lock = threading.Lock()
@@ -73,16 +74,16 @@ class Stream:
         with self._lock:
             self._check_open()
             start = time.perf_counter()
-            work = self._model.prepare(inputs)
-            if not self._items or self._items[0].compiled is not work.compiled or len(self._items) != work.items:
-                self._items = []  # let go of the old states before there are new ones
+            work = self._model.prepare(inputs, self._held)
+            if self._held is not work.dense or len(self._items) != work.items:
+                self._items, self._held = [], None  # let go of the old states before there are new ones
                 self._items = [
                     Item(work.compiled, tolerance=self._tolerance, profile=self._profile) for _ in range(work.items)
                 ]
+                self._held = work.dense
             try:
-                steps = [
-                    item.step(feeds) for item, feeds in zip(self._items, split(work.arrays, work.items), strict=True)
-                ]
+                pairs = zip(self._items, split(work.arrays, work.items), strict=True)
+                steps = [item.step(feeds) for item, feeds in pairs]
                 outputs = join([step.outputs for step in steps])
             except BaseException:  # some items may have stepped and others not
                 for item in self._items:
@@ -136,7 +137,7 @@ class Stream:
         """Free the states. Closing twice is fine; calling the stream afterwards is an error."""
         with self._lock:
             self._closed = True
-            self._items = []
+            self._items, self._held = [], None
 
     def stale_pixels(self, name: str | None = None, item: int = 0) -> NDArray[np.bool_]:
         """Which pixels of an input moved in the last step: (H, W).

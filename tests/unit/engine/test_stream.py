@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reconv.engine import MapProfile, Model, Profile, Step, load
+from reconv.engine.compiled import KEPT_SIZES
 from reconv.engine.tail import Tail, same_bits
 from reconv.errors import ClosedError, InputError, ProfileError, TailError
 from tests.unit.small import Array, cnn, frame
@@ -27,6 +28,12 @@ def _sequence(count: int = 6, batch: int = 1) -> list[Array]:
             x[:, :, y : y + 4, column : column + 4] = random.standard_normal((batch, 3, 4, 4))
         frames.append(x)
     return frames
+
+
+def _noisy(x: Array) -> Array:
+    """Every pixel moved by about a hundredth of the deviation."""
+    noise = np.random.default_rng(1).normal(0, 0.01, x.shape)
+    return np.asarray(x + noise, np.float32)
 
 
 def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:
@@ -80,6 +87,16 @@ def test_another_size_or_batch_starts_anew() -> None:
     for x in (frame(), frame(), frame(16, 16), frame(16, 16, batch=2), frame()):
         assert _same(stream(x), model.run(x))
     assert stream.last.dense
+
+
+def test_more_streams_than_sizes_are_kept() -> None:
+    model = load(cnn())
+    frames = [frame(16 + 2 * index, 16) for index in range(KEPT_SIZES + 2)]
+    streams = [model.stream() for _ in frames]
+    for turn in range(3):
+        for stream, x in zip(streams, frames, strict=True):
+            stream(x)
+            assert stream.last.dense == (turn == 0)
 
 
 def test_items_of_a_batch_have_states_of_their_own() -> None:
@@ -182,9 +199,8 @@ def test_streams_on_several_threads_give_the_same_bits() -> None:
 
 def test_tolerance_saves_work_and_can_be_set() -> None:
     model = load(cnn())
-    random = np.random.default_rng(1)
     x = frame()
-    noisy = x + random.normal(0, 0.01, x.shape).astype(np.float32)
+    noisy = _noisy(x)
     exact, tolerant = model.stream(), model.stream(tolerance=0.1)
     for stream in (exact, tolerant):
         stream(x)
@@ -201,7 +217,7 @@ def test_tolerance_saves_work_and_can_be_set() -> None:
 def test_profiles(tmp_path: Path) -> None:
     model = load(cnn())
     x = frame()
-    noisy = x + np.random.default_rng(1).normal(0, 0.01, x.shape).astype(np.float32)
+    noisy = _noisy(x)
 
     def share(profile: Profile) -> float:
         stream = model.stream(profile=profile)

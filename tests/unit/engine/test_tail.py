@@ -8,7 +8,7 @@ import pytest
 from reconv.engine.tail import Tail, TailMemory, same_bits
 from reconv.errors import TailError
 from reconv.graph import load
-from tests.unit.small import cnn, frame, text
+from tests.unit.small import Array, cnn, frame, text
 
 
 def _tail(threads: int = 1) -> Tail:
@@ -32,9 +32,14 @@ def test_folded_values_are_embedded() -> None:
 
 def test_runs_only_when_something_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     tail = _tail()
-    runs = []
+    runs: list[int] = []
     run = tail.run
-    monkeypatch.setattr(tail, "run", lambda feeds: (runs.append(1), run(feeds))[1])
+
+    def counted(feeds: dict[str, Array]) -> dict[str, Array]:
+        runs.append(1)
+        return run(feeds)
+
+    monkeypatch.setattr(tail, "run", counted)
     memory = TailMemory(tail)
     feeds = {"r1": np.ones((1, 8, 12, 16), np.float32)}
     first = memory.step(feeds, [], True)

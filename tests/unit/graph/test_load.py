@@ -97,10 +97,10 @@ def test_external_data_is_read_and_missing_data_is_an_error(tmp_path: Path) -> N
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("keep", [0, 1, 10, 200, 0.5, 0.999])
+@pytest.mark.parametrize("keep", [0, 1 / 4000, 0.01, 0.1, 0.5, 0.999])
 def test_truncated_files(tmp_path: Path, keep: float) -> None:
     data = cnn().SerializeToString()
-    size = int(keep * len(data)) if isinstance(keep, float) else keep
+    size = int(keep * len(data))
     path = tmp_path / "cut.onnx"
     path.write_bytes(data[:size])
     with pytest.raises(ModelError, match=r"cut\.onnx .*(ONNX model|truncated)") as error:
