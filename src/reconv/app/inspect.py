@@ -98,7 +98,8 @@ def _print(placement: Placement) -> None:
         style = "yellow" if node.where == "tail" else "dim" if node.where == "folded" else None
         work = number(node.multiply_adds) if node.multiply_adds else ""
         sees = "" if node.reach is None else str(node.reach)
-        cells = (node.name, node.op_type, node.where, node.reason, shape, work, number(node.bytes), sees)
+        why = node.reason or "native operator"
+        cells = (node.name, node.op_type, node.where, why, shape, work, number(node.bytes), sees)
         table.add_row(*cells, style=style)
     talk = console()
     talk.print(table)

@@ -54,15 +54,16 @@ class Yolox(Recipe):
         for stride in STRIDES:
             height, width = self.size[0] // stride, self.size[1] // stride
             part, offset = rows[offset : offset + height * width], offset + height * width
-            score = part[:, 4:5] * part[:, 5:]
-            best = score.max(1)
-            (keep,) = np.nonzero(best >= LIKELY)
+            (keep,) = np.nonzero(part[:, 4] >= LIKELY)  # class scores are at most 1, and most cells end here
+            score = part[keep, 4:5] * part[keep, 5:]
+            likely = score.max(1, initial=0) >= LIKELY
+            keep, score = keep[likely], score[likely]
             part = part[keep]
             cell = np.stack([keep % width, keep // width], 1)
             extent = np.exp(part[:, 2:4]) * stride
             boxes.append(np.concatenate([(part[:, :2] + cell) * stride - extent / 2, extent], 1))
-            scores.append(best[keep])
-            classes.append(score[keep].argmax(1))
+            scores.append(score.max(1, initial=0))
+            classes.append(score.argmax(1))
         return np.concatenate(boxes).astype(np.float64), np.concatenate(scores), np.concatenate(classes)
 
     def agreement(self, results: Sequence[Boxes], dense_results: Sequence[Boxes]) -> dict[str, float]:
