@@ -57,7 +57,7 @@ native: ## developers' build of the core: build/native, _core*.so copied into sr
 	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$$(command -v $(PYTHON)) \
 	  -Dnanobind_DIR=$$($(PYTHON) -m nanobind --cmake_dir)
 	cmake --build build/native --parallel
-	cp build/native/_core*.so src/reconv/
+	cp --remove-destination build/native/_core*.so src/reconv/ # a running process keeps the file that it mapped
 
 clean: ## remove what make made, the virtual environment included
 	rm -rf build $(VENV) src/reconv/_core*.so
