@@ -1,6 +1,7 @@
 #include "threads.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <fstream>
 #include <stdexcept>
@@ -61,9 +62,9 @@ void Threads::worker(int id) {
         if (stop_.load()) return;
         seen = generation_.load(std::memory_order_acquire);
         const uint64_t mine = uint64_t{1} << id;
-        if (running_.load(std::memory_order_acquire) & mine) {
-            (*work_)(id);
-            running_.fetch_and(~mine, std::memory_order_release);
+        if (offered_.fetch_and(~mine, std::memory_order_acq_rel) & mine) {
+            (*work_)();
+            finished_.fetch_add(1, std::memory_order_release);
         }
     }
 }
@@ -81,16 +82,18 @@ Threads::Session::~Session() {
     team_.busy_.unlock();
 }
 
-void Threads::Session::run(const std::function<void(int)>& work) {
-    if (!owned_) return work(0);
+void Threads::Session::run(const std::function<void()>& work) {
+    if (!owned_) return work();
     team_.work_ = &work;
-    const int members = team_.count();
-    team_.running_.store((~uint64_t{0} >> (64 - members)) & ~uint64_t{1}, std::memory_order_release);
+    team_.finished_.store(0, std::memory_order_relaxed);
+    const uint64_t members = (~uint64_t{0} >> (64 - team_.count())) & ~uint64_t{1};
+    team_.offered_.store(members, std::memory_order_release);
     team_.generation_.fetch_add(1, std::memory_order_release);
     team_.generation_.notify_all();
-    work(0);
+    work();
+    const uint64_t joined = members & ~team_.offered_.exchange(0, std::memory_order_acq_rel);
     int spins = 0;
-    while (team_.running_.load(std::memory_order_acquire) != 0) {
+    while (team_.finished_.load(std::memory_order_acquire) != std::popcount(joined)) {
         relax();
         if (++spins > kSpins) std::this_thread::yield();  // fewer processors than threads
     }

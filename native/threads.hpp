@@ -28,9 +28,10 @@ public:
         Session(const Session&) = delete;
         Session& operator=(const Session&) = delete;
         int count() const { return owned_ ? team_.count() : 1; }
-        // Runs work(0) .. work(count() - 1), each on a thread of its own, and returns when all are done.
-        // `work` must not throw.
-        void run(const std::function<void(int)>& work);
+        // Runs work on the caller and on every member that comes before the caller is through, and returns when all of
+        // them are: `work` takes pieces from a shared counter until none is left, so a member whose processor is busy
+        // elsewhere is not waited for. `work` must not throw.
+        void run(const std::function<void()>& work);
 
     private:
         Threads& team_;
@@ -43,9 +44,10 @@ private:
     std::vector<std::thread> workers_;
     std::mutex busy_;
     std::atomic<uint32_t> generation_{0};  // every change wakes the workers
-    std::atomic<uint64_t> running_{0};     // bit per member that has work left; the bit is the permission to run it
+    std::atomic<uint64_t> offered_{0};     // bit per member that may still join; taking one's bit is the permission to run
+    std::atomic<int> finished_{0};         // members that joined and are through
     std::atomic<bool> in_step_{false}, stop_{false};
-    const std::function<void(int)>* work_ = nullptr;
+    const std::function<void()>* work_ = nullptr;
 };
 
 // Processors this process may use: its affinity, cut by the control group's quota (version 2 or 1); at least 1.

@@ -74,7 +74,7 @@ struct Kernels {
     uint32_t (*cut)(uint32_t wanted, float* const* fresh, float* const* stored, int channels, const float* weights,
                     float limit);
     // Compares a row of the frame with the stored one, stores what moved and sets its bits (whole words are written).
-    // A dense frame passes all = true: every pixel is stored and every bit set.
+    // A dense frame passes all = true: every pixel is stored and every bit set; bits may then be null.
     void (*input_row)(const InputRow&, const float* weights, float limit, bool all, uint64_t* bits);
     void (*max_window)(float* out, const float* const* in, int count, int channels);
     void (*average_window)(float* out, const float* const* in, int count, int channels, float divisor);

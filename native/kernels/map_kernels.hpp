@@ -223,7 +223,7 @@ void input_row(const InputRow& row, const float* weights, float limit, bool all,
         if (!all)
             moved = differs(fresh + first, stored, pixels * channels)
                         ? moved_word(fresh + first, stored, pixels, channels, weights, limit) : 0;
-        bits[word] = moved;
+        if (bits) bits[word] = moved;
         if (packed && moved == ~uint64_t{0} >> (64 - pixels)) {
             __builtin_memcpy(row.stored + first, fresh + first, static_cast<size_t>(pixels) * channels * 4);
             continue;

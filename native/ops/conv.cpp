@@ -26,7 +26,7 @@ public:
             for (int kx = 0; kx < (merge ? 1 : window_.kernel_x); kx++)
                 taps_.push_back(ky * window_.dilation_y * in.row_stride + kx * window_.dilation_x * in.pixel_stride);
         whole_ = out_group % kernels.width == 0;
-        ahead_ = taps_.back() + run_ - 1;
+        ahead_ = (window_.kernel_y - 1) * window_.dilation_y * in.row_stride + (window_.kernel_x - 1) * window_.dilation_x * in.pixel_stride;
         pack(kernels.width, groups, in_group, out_group, kernel);
         const int64_t tile_bytes = static_cast<int64_t>(kernel) * in_group * 2 * kernels.width * 4;
         blocks_ = tiles_.size() > 1 && tile_bytes <= 32 * 1024 ? kMostBlocks : 4;

@@ -23,6 +23,8 @@ public:
             for (int kx = 0; kx < window_.kernel_x; kx++)
                 taps_.push_back(ky * window_.dilation_y * in.row_stride + kx * window_.dilation_x * in.pixel_stride);
         run_ = 1;
+        ahead_ = taps_.back();
+        blocks_ = 2;
         packed_.assign(static_cast<size_t>(kernel) * padded_, 0.f);
         for (int t = 0; t < kernel; t++)
             for (int c = 0; c < channels_; c++) packed_[static_cast<size_t>(t) * padded_ + c] = weight_[static_cast<size_t>(c) * kernel + t];

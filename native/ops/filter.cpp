@@ -70,10 +70,16 @@ void Filter::run(const Task& task) const {
             block.stored[2 * p + 1] = to + o.pixel_stride;
             block.y[p] = run.y;
             block.x[p] = x;
-            if (task.cutoff.compare && blocks_ > 1) {  // scattered pixels: no hardware prefetcher sees them coming
-                __builtin_prefetch(to, 1);
-                __builtin_prefetch(from + ahead_);
-            }
+            if (task.cutoff.compare)  // scattered pixels: no hardware prefetcher sees them coming
+                for (int c = 0; c < o.channels; c += 16) {
+                    __builtin_prefetch(to + c, 1);
+                    __builtin_prefetch(to + o.pixel_stride + c, 1);
+                }
+            if (task.cutoff.compare)
+                for (int c = 0; c < in.channels; c += 16) {
+                    __builtin_prefetch(from + ahead_ + c);
+                    __builtin_prefetch(from + ahead_ + pixel_step + c);
+                }
             if (direct) {
                 block.args.out[2 * p] = to;
                 block.args.out[2 * p + 1] = second ? to + o.pixel_stride : trash;

@@ -48,13 +48,57 @@ protected:
     PoolParams p_;
 };
 
-class MaxPool final : public Pool {
-    using Pool::Pool;
-    void pool(const Task& task, float* to, const float* const* taps, int count, int channels, int, int,
-              const Map&) const override {
-        if (count) return task.kernels->max_window(to, taps, count, channels);
-        std::fill(to, to + channels, -__builtin_inff());  // a window entirely in the padding
+// The maximum of a window is the maximum of its columns' maxima: a run of pixels shares them, so a 13x13 window costs 26
+// comparisons a pixel and not 169. Every pixel is made the same way, so its bits do not depend on its run.
+class MaxPool final : public Op {
+public:
+    MaxPool(int x, const PoolParams& p) : x_(x), w_(p.window) {}
+
+    void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
+        reconv::spread(stale[0], todo, w_, row);
     }
+    int spread_words(const std::vector<Map>& maps) const override { return window_words(w_, maps[x_], maps[out]); }
+    int64_t pixel_cost(const std::vector<Map>& maps) const override {
+        return static_cast<int64_t>(w_.kernel_y + w_.kernel_x) * maps[out].channels / 4 + 1;
+    }
+    int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const override {
+        const int64_t pointers = 2 * (std::max(w_.kernel_y, w_.kernel_x) + 8);
+        return pointers + (static_cast<int64_t>(maps[x_].width) + 1) * (maps[x_].channels + kernels.width);
+    }
+
+    void run(const Task& task) const override {
+        const Map &in = task.memory.map(x_), &o = task.memory.map(out);
+        const auto** taps = reinterpret_cast<const float**>(task.scratch);
+        float* columns = task.scratch + 2 * (std::max(w_.kernel_y, w_.kernel_x) + 8);
+        for (const Run& run : task.runs) {
+            int rows = 0;
+            for (int k = 0; k < w_.kernel_y; k++) {
+                const int y = run.y * w_.stride_y - w_.pad_y + k * w_.dilation_y;
+                if (y >= 0 && y < in.height) taps[rows++] = task.memory.pixel(x_, y, std::max(run.x0 * w_.stride_x - w_.pad_x, 0));
+            }
+            const int first = std::max(run.x0 * w_.stride_x - w_.pad_x, 0);
+            const int last = std::min((run.x1 - 1) * w_.stride_x - w_.pad_x + (w_.kernel_x - 1) * w_.dilation_x + 1, in.width);
+            if (rows > 0)
+                for (int x = first; x < last; x++) {
+                    task.kernels->max_window(columns + static_cast<int64_t>(x - first) * in.channels, taps, rows, in.channels);
+                    for (int k = 0; k < rows; k++) taps[k] += in.pixel_stride;
+                }
+            for (int x = run.x0; x < run.x1; x++) {
+                int count = 0;
+                for (int k = 0; k < w_.kernel_x && rows > 0; k++) {
+                    const int c = x * w_.stride_x - w_.pad_x + k * w_.dilation_x;
+                    if (c >= 0 && c < in.width) taps[count++] = columns + static_cast<int64_t>(c - first) * in.channels;
+                }
+                float* to = task.memory.pixel(out, run.y, x);
+                if (count) task.kernels->max_window(to, taps, count, o.channels);
+                else std::fill(to, to + o.channels, -__builtin_inff());  // a window entirely in the padding
+            }
+        }
+    }
+
+private:
+    int x_;
+    Window w_;
 };
 
 class AveragePool final : public Pool {
