@@ -204,6 +204,8 @@ def _npm(package: Package, work: Path) -> Path:
     _run(package, ["npm", "pack", "--silent", f"{package.name}@{package.version}"], work)
     target = work / "unpacked"
     with tarfile.open(_only(package, work.glob("*.tgz"))) as archive:
+        if hasattr(tarfile, "data_filter"):  # Python 3.12, and patch releases of older ones
+            archive.extraction_filter = tarfile.data_filter
         for member in archive.getmembers():
             if member.isfile() and not member.name.startswith(("/", "..")) and "/../" not in member.name:
                 archive.extract(member, target)

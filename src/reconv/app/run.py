@@ -120,7 +120,7 @@ def _progress(talk: Console, count: int | None, *, show: bool) -> Iterator[Any]:
     if not show:
         yield lambda _step: None
         return
-    columns = [BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeElapsedColumn()]
+    columns = [BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeElapsedColumn()]
     with Progress(*columns, console=talk, transient=True) as progress:
         task = progress.add_task("", total=count, speed="")
         recent: deque[tuple[float, float]] = deque(maxlen=30)
