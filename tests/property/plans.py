@@ -111,11 +111,11 @@ class Draft:
         view = View("pixels", parent, first)
         return self._view(shape, view, "pixels_of", first=first, height=height, width=width)
 
-    def op(self, method: str, out: int, *, cut: bool = False, macs: int = 0, **arguments: Any) -> int:
+    def op(self, method: str, out: int, **arguments: Any) -> int:
         inputs = tuple(arguments[k] for k in MAP_ARGUMENTS if arguments.get(k, -1) >= 0)
         call = Call(method, {**arguments, "out": out})
         self.calls.append(call)
-        self.ops.append(OpDraft(call, inputs, out, cut, macs))
+        self.ops.append(OpDraft(call, inputs, out, arguments.get("cut", False)))
         self.readable.append(out)
         return len(self.ops) - 1
 
@@ -306,9 +306,7 @@ def _produce_pool(choices: Choices, d: Draft, out: int) -> bool:
     x = choices.pick(sources)
     in_height, in_width, _ = d.shapes[x]
     if (height, width) == (1, 1) and choices.coin():
-        cut = choices.coin()
-        d.op("global_pool", out, x=x, kind=choices.pick(("avg", "max", "sum")), cut=cut)
-        object.__setattr__(d.ops[-1], "cut", cut)
+        d.op("global_pool", out, x=x, kind=choices.pick(("avg", "max", "sum")), cut=choices.coin())
         return True
     kernel = (choices.whole(1, 3), choices.whole(1, 5))
     strides = (max(1, in_height // height), max(1, in_width // width))
