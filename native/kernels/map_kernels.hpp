@@ -183,19 +183,31 @@ INLINE void squares(float* sums, const float* fresh, const float* stored, const 
     }
 }
 
+// bit i set where sums[i] is not within the limit, NaN included
+INLINE uint64_t pack_beyond(const float (&sums)[64], int pixels, float limit) {
+    uint8_t flags[64];
+    for (int i = 0; i < 64; i++) flags[i] = !(sums[i] <= limit);
+    uint64_t word = 0;
+    for (int i = 0; i < 8; i++) {  // eight bytes of 0 or 1 to eight bits
+        uint64_t bytes;
+        __builtin_memcpy(&bytes, flags + 8 * i, 8);
+        word |= (bytes * 0x0102040810204080u >> 56) << (8 * i);
+    }
+    return word & ~uint64_t{0} >> (64 - pixels);
+}
+
 INLINE uint64_t moved_word(const float* fresh, const float* stored, int pixels, int channels, const float* weights,
                            float limit) {
     uint64_t word = 0;
     if (weights && channels <= 4) {
-        float sums[64];
+        float sums[64] = {};
         switch (channels) {
             case 1: squares<1>(sums, fresh, stored, weights, pixels); break;
             case 2: squares<2>(sums, fresh, stored, weights, pixels); break;
             case 3: squares<3>(sums, fresh, stored, weights, pixels); break;
             default: squares<4>(sums, fresh, stored, weights, pixels); break;
         }
-        for (int i = 0; i < pixels; i++) word |= static_cast<uint64_t>(!(sums[i] <= limit)) << i;
-        return word;
+        return pack_beyond(sums, pixels, limit);
     }
     for (int i = 0; i < pixels; i++) {
         const float *a = fresh + static_cast<ptrdiff_t>(i) * channels, *b = stored + static_cast<ptrdiff_t>(i) * channels;

@@ -43,11 +43,23 @@ INLINE vec reciprocal(vec d) {
 #endif
 }
 
-INLINE vec sigmoid(vec x) { return reciprocal(1.0f + exponential(-x)); }
-INLINE vec silu(vec x) {
-    // the exponential of SiLU with fewer terms: relative error 4e-6 of a sigmoid is inside float32 reordering
-    return x * sigmoid(x);
+INLINE vec sigmoid(vec x) {
+#if defined(__AVX512DQ__) && VL == 16
+    // e^-x = 2^t = 2^floor(t) * 2^(t - floor(t)); the second factor by a minimax polynomial, relative error 8e-8
+    const __m512 t = _mm512_maskz_min_ps(0xffff, _mm512_set1_ps(126.0f), (__m512)(x * -1.44269504f));  // NaN stays NaN
+    const vec f = (vec)_mm512_maskz_reduce_ps(0xffff, t, 0x01);
+    vec p = splat(1.877576680e-3f);
+    p = p * f + 8.989340283e-3f;
+    p = p * f + 5.582631767e-2f;
+    p = p * f + 2.401536173e-1f;
+    p = p * f + 6.931530731e-1f;
+    p = p * f + 9.999999251e-1f;
+    return reciprocal(1.0f + (vec)_mm512_maskz_scalef_ps(0xffff, (__m512)p, t));
+#else
+    return reciprocal(1.0f + exponential(-x));
+#endif
 }
+INLINE vec silu(vec x) { return x * sigmoid(x); }
 
 INLINE vec hyperbolic_tangent(vec x) {  // rational minimax approximation, as in Eigen's ptanh
     x = vmin(vmax(x, -7.90531110763549805f), 7.90531110763549805f);
