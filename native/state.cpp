@@ -216,12 +216,12 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads
     const int64_t cost = op.pixel_cost(plan_->maps());
     if (cost == 0) return;
     const int64_t floats = plan_->scratch_floats();
-    if (team.count() == 1 || !op.splits() || pixels * cost < kShare) {
+    if (team.count() == 1 || !op.splits() || pixels * cost < kShare || pixels <= 2 * plan_->kernels().pairs) {
         op.run({memory_, &plan_->kernels(), runs_, cutoff, thread_scratch(floats), true});
         return;
     }
     const int64_t block = 2 * plan_->kernels().pairs;
-    const int64_t wanted = std::max<int64_t>(pixels / (team.count() * 4), kShare / 2 / std::max<int64_t>(cost, 1));
+    const int64_t wanted = std::max({pixels / (team.count() * 4), kShare / 2 / cost, int64_t{1}});
     const int64_t piece = (wanted + block - 1) / block * block;
     const int pieces = static_cast<int>((pixels + piece - 1) / piece);
     std::atomic<int> next{0};
