@@ -56,7 +56,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
 )
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The engine leaves a node to the tail."""
 
 
@@ -88,7 +88,7 @@ def with_weights(model: onnx.ModelProto, inputs: Sequence[Array]) -> tuple[onnx.
     feeds = {}
     for info, array in zip(model.graph.input, inputs, strict=True):
         if not isinstance(array, (np.ndarray, np.generic)):
-            raise Refused(f"{info.name} is a {type(array).__name__}")
+            raise RefusedError(f"{info.name} is a {type(array).__name__}")
         if info.name in names:
             feeds[info.name] = np.asarray(array)
         else:
@@ -102,7 +102,7 @@ def run(model: onnx.ModelProto, feeds: dict[str, Array]) -> Iterator[Array]:
     lowered = lower(graph, {name: array.shape for name, array in feeds.items()})
     for placed in lowered.nodes:
         if placed.where == "tail":
-            raise Refused(placed.reason)
+            raise RefusedError(placed.reason)
     state = _core.State(lowered.plan, _core.Threads(1), False, 0.0)
     state.step([np.ascontiguousarray(feeds[border.name]) for border in lowered.inputs])
     borders = {border.name: border for border in lowered.outputs}
@@ -132,7 +132,7 @@ def test_case(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in cases() if reason(name)])
 def test_what_is_left_out_still_fails(name: str) -> None:
-    with pytest.raises((Refused, AssertionError)):
+    with pytest.raises((RefusedError, AssertionError)):
         judge(name)
 
 
@@ -145,7 +145,8 @@ def test_count(capsys: pytest.CaptureFixture[str]) -> None:
     """Prints how many of ONNX's cases pass and why the others are left out."""
     left_out = [name for name in cases() if reason(name)]
     with capsys.disabled():
-        print(f"\nONNX node tests through the engine: {len(cases()) - len(left_out)} of {len(cases())}")
+        print(f"\nONNX node tests through the engine: {len(cases()) - len(left_out)} of {len(cases())}")  # noqa: T201
         for pattern, why in LEFT_OUT:
-            print(f"  {sum(bool(re.fullmatch(pattern, name)) for name in left_out):4d} left out: {why}  ({pattern})")
+            count = sum(bool(re.fullmatch(pattern, name)) for name in left_out)
+            print(f"{count:6d} left out: {why}  ({pattern})")  # noqa: T201
     assert len(cases()) > 300

@@ -20,7 +20,7 @@ from reconv import _core
 from reconv.engine.lower import conv, matmul, move, pointwise, pool, resize
 from reconv.engine.lower import draft as d
 from reconv.engine.lower.borders import input_form, output_form
-from reconv.engine.lower.builder import Array, Builder, Result, Unsupported, Value
+from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value
 from reconv.engine.lower.emit import Emitter
 from reconv.engine.lower.fuse import fuse
 from reconv.engine.lower.layout import canonical
@@ -101,7 +101,9 @@ LOWERINGS: Mapping[str, Callable[[Builder, Node], list[Result]]] = {
     "Cast": move.cast,
 }
 
-RANDOM = frozenset(("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"))
+RANDOM = frozenset(
+    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+)
 
 
 def lower(
@@ -173,7 +175,7 @@ class _Lowering:
         marks = len(b.draft.ops), len(b.draft.maps)
         try:
             where, reason, results = self._results(node)
-        except Unsupported as refusal:
+        except UnsupportedError as refusal:
             b.undo(*marks)
             self.reasons[position] = ("tail", str(refusal))
             self.tail.update((name, f"follows {node.name} ({node.op_type})") for name in node.outputs if name)
@@ -191,22 +193,22 @@ class _Lowering:
         b = self.builder
         for name in node.reads:
             if name in self.tail:
-                raise Unsupported(self.tail[name])
+                raise UnsupportedError(self.tail[name])
         if node.op_type in RANDOM:
-            raise Unsupported("random")
+            raise UnsupportedError("random")
         constant = all(name in b.constants for name in node.reads)
         if constant or (node.op_type in ("Shape", "Size") and not node.domain):
             value = b.values.get(node.inputs[0]) if node.inputs else None
             if value is not None:
-                return "folded", "sizes are fixed", [move.shape_of(b, node, value.shape)]
+                return "folded", "sizes are fixed", [move.shape_of(node, value.shape)]
             try:
                 arguments = [b.constants[name] if name else None for name in node.inputs]
                 return "folded", "constant", list(evaluate(node, arguments, b.opset))
             except ModelError as error:
-                raise Unsupported(str(error)) from error
+                raise UnsupportedError(str(error)) from error
         function = None if node.domain not in ("", "ai.onnx") else LOWERINGS.get(node.op_type)
         if function is None:
-            raise Unsupported(f"no lowering for {f'{node.domain}.' if node.domain else ''}{node.op_type}")
+            raise UnsupportedError(f"no lowering for {f'{node.domain}.' if node.domain else ''}{node.op_type}")
         results = function(b, node)
         return "folded", "moves no data", results
 

@@ -24,12 +24,23 @@ Array = np.ndarray[Any, Any]
 
 # they ask for (N, C, H, W) or (N, C, L)
 SPATIAL = frozenset(
-    "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool BatchNormalization Resize Upsample "
-    "DepthToSpace SpaceToDepth InstanceNormalization LRN".split()
+    (
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "BatchNormalization",
+        "Resize",
+        "Upsample",
+        "DepthToSpace",
+        "SpaceToDepth",
+    )
 )
 # one map in, the same elements in the same order out
 SAME = frozenset(
-    "Identity Cast Dropout Relu LeakyRelu Sigmoid Tanh Clip Add Sub Mul Div Neg Sqrt Exp Elu HardSwish".split()
+    ("Identity", "Cast", "Dropout", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Add", "Sub", "Mul", "Div", "Neg")
 )
 
 
@@ -70,12 +81,12 @@ def _through(constants: Mapping[str, Array], node: Node, at: str, layout: Layout
     if node.op_type == "Transpose":
         return layout.transpose(ints(node.attributes.get("perm", range(len(layout.dims))[::-1])))
     if node.op_type == "Reshape" and node.inputs[1] in constants:
-        wanted = list(ints(constants[node.inputs[1]]))
-        if any(size == 0 and i >= len(layout.shape) for i, size in enumerate(wanted)):
+        given = ints(constants[node.inputs[1]])
+        if any(size == 0 and i >= len(layout.shape) for i, size in enumerate(given)):
             return None
-        wanted = [layout.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
-        if -1 in wanted and prod(wanted):
-            wanted[wanted.index(-1)] = layout.size // -prod(wanted)
+        wanted = [layout.shape[i] if size == 0 else size for i, size in enumerate(given)]
+        known = prod(size for size in wanted if size >= 0)
+        wanted = [layout.size // known if size < 0 and known else size for size in wanted]
         return layout.reshape(wanted) if prod(wanted) == layout.size else None
     if node.op_type in ("Squeeze", "Unsqueeze"):
         axes = node.attributes.get("axes")

@@ -2,7 +2,7 @@
 
 A value of the graph is a constant (numpy) or a `Value`: a map and the layout of the tensor in it. A lowering function
 asks for its inputs in the form that it needs (`Builder.spatial` for NCHW, `Builder.rows` for a matrix), which moves
-data only where the layout is another. What it cannot do it answers with `Unsupported`, and the node is tail.
+data only where the layout is another. What it cannot do it answers with `UnsupportedError`, and the node is tail.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from reconv.engine.lower import draft as d
 from reconv.engine.lower.layout import Geometry, Layout, canonical, like
 from reconv.graph import Node
 
-__all__ = ["Builder", "Spatial", "Unsupported", "Value"]
+__all__ = ["Builder", "Spatial", "UnsupportedError", "Value"]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """The node cannot be lowered; the message is the reason that the placement shows."""
 
 
@@ -70,14 +70,14 @@ class Builder:
         """Input ``position``, which has to be a map."""
         name = node.inputs[position] if position < len(node.inputs) else ""
         if name not in self.values:
-            raise Unsupported(f"input {position} ({name or 'absent'}) is a constant, expected a feature map")
+            raise UnsupportedError(f"input {position} ({name or 'absent'}) is a constant, expected a feature map")
         return self.values[name]
 
     def constant(self, node: Node, position: int) -> Array:
         """Input ``position``, which has to be known before any frame."""
         found = self.optional(node, position)
         if found is None:
-            raise Unsupported(f"input {position} is missing")
+            raise UnsupportedError(f"input {position} is missing")
         return found
 
     def optional(self, node: Node, position: int) -> Array | None:
@@ -86,7 +86,7 @@ class Builder:
         if not name:
             return None
         if name not in self.constants:
-            raise Unsupported(f"input {position} ({name}) is computed from the frame, expected a constant")
+            raise UnsupportedError(f"input {position} ({name}) is computed from the frame, expected a constant")
         return self.constants[name]
 
     def operand(self, node: Node, position: int) -> Result:
@@ -102,9 +102,9 @@ class Builder:
     def new(self, geometry: Sequence[int]) -> int:
         sizes = Geometry(*(int(size) for size in geometry))
         if min(sizes) < 1:
-            raise Unsupported(f"an empty map {tuple(sizes)}")
+            raise UnsupportedError(f"an empty map {tuple(sizes)}")
         if sizes.size >= 1 << 31:
-            raise Unsupported(f"a map {tuple(sizes)} of 2^31 values or more")
+            raise UnsupportedError(f"a map {tuple(sizes)} of 2^31 values or more")
         return self.draft.map(sizes)
 
     def add(self, op: d.Op) -> int:
@@ -123,9 +123,9 @@ class Builder:
         """The value as NCHW (or NCL) with N = 1, channels innermost."""
         shape = value.shape
         if len(shape) not in (3, 4):
-            raise Unsupported(f"a tensor of rank {len(shape)} where (N, C, H, W) or (N, C, L) is expected")
+            raise UnsupportedError(f"a tensor of rank {len(shape)} where (N, C, H, W) or (N, C, L) is expected")
         if shape[0] != 1:
-            raise Unsupported(f"a batch of {shape[0]}, expected 1")
+            raise UnsupportedError(f"a batch of {shape[0]}, expected 1")
         geometry, layout = canonical(shape)
         return Spatial(self.arrange(value, geometry, layout), geometry, len(shape))
 
@@ -159,9 +159,9 @@ class Builder:
         return self._arranged[key]
 
     def move(self, value: Value, index: Array, fill: float = 0.0) -> Value:
-        """The tensor whose elements are the value's map's elements of these numbers, ``fill`` where the number is -1."""
+        """The tensor whose elements are the value's map's elements of these numbers; -1 is ``fill``."""
         if index.size == 0:
-            raise Unsupported(f"an empty tensor {index.shape}")
+            raise UnsupportedError(f"an empty tensor {index.shape}")
         kept = like(index.shape, value.layout, self.geometry(value.map))
         geometry, layout = kept or canonical(index.shape)
         return Value(self.moved(value.map, layout.to_map(index, geometry), geometry, fill), layout)
@@ -183,7 +183,9 @@ class Builder:
         if source[:2] == geometry[:2] and channels < source.channels:
             first = int(index.flat[0])
             whole = np.arange(source.size, dtype=np.int64).reshape(source)
-            if 0 <= first <= source.channels - channels and np.array_equal(index, whole[:, :, first : first + channels]):
+            if 0 <= first <= source.channels - channels and np.array_equal(
+                index, whole[:, :, first : first + channels]
+            ):
                 return self.view(x, first, channels)
         found = _pixel_move(index, source) if source.channels == channels else None
         if isinstance(found, tuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Array, Builder, Result, Unsupported, ints, lookup
+from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, ints, lookup
 from reconv.engine.lower.windows import pair, window
 from reconv.graph import Node
 
@@ -22,7 +22,7 @@ def conv(b: Builder, node: Node) -> list[Result]:
     groups = int(node.attributes.get("group", 1))
     height, width, channels = x.geometry
     if weight.shape[1] * groups != channels:
-        raise Unsupported(f"weights for {weight.shape[1] * groups} channels over a map of {channels}")
+        raise UnsupportedError(f"weights for {weight.shape[1] * groups} channels over a map of {channels}")
     kernel = (weight.shape[2], weight.shape[3])
     w = window(node, (height, width), kernel, x.rank)
     out = b.new((*w.out, weight.shape[0]))
@@ -42,7 +42,10 @@ def conv_transpose(b: Builder, node: Node) -> list[Result]:
     strides = pair(ints(attributes.get("strides", ones)), rank, 1)
     dilations = pair(ints(attributes.get("dilations", ones)), rank, 1)
     extra = pair(ints(attributes.get("output_padding", zeros)), rank, 0)
-    full = [(n - 1) * s + dil * (k - 1) + 1 + e for n, s, dil, k, e in zip(size, strides, dilations, kernel, extra, strict=True)]
+    full = [
+        (n - 1) * s + dil * (k - 1) + 1 + e
+        for n, s, dil, k, e in zip(size, strides, dilations, kernel, extra, strict=True)
+    ]
     auto = lookup(attributes, "auto_pad", "NOTSET") or "NOTSET"
     wanted = attributes.get("output_shape")
     if wanted is not None or auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -60,7 +63,7 @@ def conv_transpose(b: Builder, node: Node) -> list[Result]:
         end = pair(flat[rank - 2 :], rank, 0)
         out = (full[0] - begin[0] - end[0], full[1] - begin[1] - end[1])
     if weight.shape[0] != x.geometry.channels:
-        raise Unsupported(f"weights for {weight.shape[0]} channels over a map of {x.geometry.channels}")
+        raise UnsupportedError(f"weights for {weight.shape[0]} channels over a map of {x.geometry.channels}")
     op = d.Transposed(
         x=x.map,
         out=b.new((*out, weight.shape[1] * groups)),
@@ -78,9 +81,9 @@ def _weights(b: Builder, node: Node, rank: int) -> tuple[Array, Array | None]:
     """Weight (out, in, kh, kw) and bias of a node, float32."""
     weight, bias = b.constant(node, 1), b.optional(node, 2)
     if weight.dtype != np.float32:
-        raise Unsupported(f"weights of type {weight.dtype}, expected float32")
+        raise UnsupportedError(f"weights of type {weight.dtype}, expected float32")
     if weight.ndim != rank:
-        raise Unsupported(f"weights of rank {weight.ndim} for a tensor of rank {rank}")
+        raise UnsupportedError(f"weights of rank {weight.ndim} for a tensor of rank {rank}")
     if rank == 3:
         weight = weight[:, :, None, :]
     return np.ascontiguousarray(weight), None if bias is None else np.ascontiguousarray(bias, np.float32)

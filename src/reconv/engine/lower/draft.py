@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ Activation = tuple[Any, ...]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Pair = tuple[int, int]
+OpT = TypeVar("OpT", bound="Op")
 NONE: Activation = ("none",)
 
 
@@ -285,6 +286,11 @@ class Draft:
                 kept.append(op)
         self.ops = kept[::-1]
         self.index()
+
+    def made_by(self, x: int, kind: type[OpT], alone: bool = True) -> OpT | None:
+        """The op that makes map x, if it is of this kind and (when ``alone``) x has no other user."""
+        op = self.producer.get(x)
+        return op if isinstance(op, kind) and (not alone or self.uses[x] == 1) else None
 
     def swap(self, old: Iterable[Op], new: Op) -> None:
         """Put ``new`` in the place of the last of ``old``, and take the others out."""

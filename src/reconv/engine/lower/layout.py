@@ -127,7 +127,7 @@ class Layout:
         """An array of the map's (H, W, C), rearranged to the tensor's shape: the inverse of `to_map`."""
         factors = self.factors
         order = sorted(range(len(factors)), key=lambda i: -factors[i].stride)
-        inverse = np.argsort(order) if order else []
+        inverse = [order.index(i) for i in range(len(order))]
         return array.reshape([factors[i].size for i in order]).transpose(inverse).reshape(self.shape)
 
     def border_strides(self, geometry: Geometry) -> tuple[int, int, int] | None:

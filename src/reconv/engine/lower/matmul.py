@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Array, Builder, Result, Unsupported, Value
+from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value
 from reconv.engine.lower.layout import Layout
 from reconv.engine.lower.pointwise import with_constant
 from reconv.graph import Node
@@ -22,7 +22,7 @@ __all__ = ["gemm", "matmul"]
 def matmul(b: Builder, node: Node) -> list[Result]:
     left, right = b.operand(node, 0), b.operand(node, 1)
     if isinstance(left, Value) and isinstance(right, Value):
-        raise Unsupported("a product of two feature maps")
+        raise UnsupportedError("a product of two feature maps")
     if isinstance(left, Value):
         assert not isinstance(right, Value)
         matrix = _matrix(right)
@@ -49,7 +49,7 @@ def gemm(b: Builder, node: Node) -> list[Result]:
     value, matrix = b.value(node, 0), b.constant(node, 1)
     attributes = node.attributes
     if matrix.dtype != np.float32:
-        raise Unsupported(f"a matrix of type {matrix.dtype}, expected float32")
+        raise UnsupportedError(f"a matrix of type {matrix.dtype}, expected float32")
     if attributes.get("transA", 0):
         value = Value(value.map, value.layout.transpose((1, 0)))
     if attributes.get("transB", 0):
@@ -71,7 +71,7 @@ def times(b: Builder, value: Value, matrix: Array, bias: Array | None) -> Value:
     """value (..., K) @ matrix (K, N) + bias (N,)."""
     summed, columns = matrix.shape
     if value.shape[-1] != summed:
-        raise Unsupported(f"a product of {value.shape} and {matrix.shape}")
+        raise UnsupportedError(f"a product of {value.shape} and {matrix.shape}")
     whole = prod(value.shape[:-1]) == 1
     if whole:
         geometry = b.geometry(value.map)
@@ -104,10 +104,10 @@ def times(b: Builder, value: Value, matrix: Array, bias: Array | None) -> Value:
 
 def _matrix(array: Array) -> Array:
     if array.dtype != np.float32:
-        raise Unsupported(f"a matrix of type {array.dtype}, expected float32")
+        raise UnsupportedError(f"a matrix of type {array.dtype}, expected float32")
     if array.ndim > 2:
         if prod(array.shape[:-2]) != 1:
-            raise Unsupported(f"a batch of matrices {array.shape}")
+            raise UnsupportedError(f"a batch of matrices {array.shape}")
         return array.reshape(array.shape[-2:])
     return array
 

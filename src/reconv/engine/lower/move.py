@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Array, Builder, Result, Unsupported, Value, ints, lookup
+from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value, ints, lookup
 from reconv.engine.lower.layout import Geometry, Layout, canonical
 from reconv.errors import ModelError
 from reconv.graph import Node, evaluate
@@ -41,14 +41,15 @@ def identity(b: Builder, node: Node) -> list[Result]:
 def dropout(b: Builder, node: Node) -> list[Result]:
     training = b.optional(node, 2)
     if training is not None and bool(training):
-        raise Unsupported("dropout in training mode")
+        raise UnsupportedError("dropout in training mode")
     value = b.value(node, 0)
-    return [value, np.ones(value.shape, np.bool_)][: len(node.outputs)]
+    results: list[Result] = [value, np.ones(value.shape, np.bool_)]
+    return results[: len(node.outputs)]
 
 
 def cast(b: Builder, node: Node) -> list[Result]:
     if int(node.attributes["to"]) != 1:  # TensorProto.FLOAT
-        raise Unsupported("a cast to another type than float32")
+        raise UnsupportedError("a cast to another type than float32")
     return [b.value(node, 0)]
 
 
@@ -68,7 +69,7 @@ def reshape(b: Builder, node: Node) -> list[Result]:
         rest = -prod(wanted)
         wanted[wanted.index(-1)] = prod(value.shape) // rest if rest else 0
     if prod(wanted) != prod(value.shape):
-        raise Unsupported(f"a reshape of {value.shape} to {tuple(wanted)}")
+        raise UnsupportedError(f"a reshape of {value.shape} to {tuple(wanted)}")
     return [reshaped(b, value, tuple(wanted))]
 
 
@@ -104,7 +105,7 @@ def squeeze(b: Builder, node: Node) -> list[Result]:
 def unsqueeze(b: Builder, node: Node) -> list[Result]:
     value, axes = b.value(node, 0), axes_of(b, node)
     if axes is None:
-        raise Unsupported("axes are missing")
+        raise UnsupportedError("axes are missing")
     rank = len(value.shape) + len(axes)
     new = {axis % rank for axis in axes}
     old = iter(value.layout.dims)
@@ -125,7 +126,7 @@ def moving(b: Builder, node: Node) -> list[Result]:
     try:
         results = evaluate(node, [value.layout.index(), *rest], b.opset)
     except ModelError as error:
-        raise Unsupported(str(error)) from error
+        raise UnsupportedError(str(error)) from error
     return [b.move(value, np.asarray(result, np.int64)) for result in results]
 
 
@@ -168,7 +169,7 @@ def pad(b: Builder, node: Node) -> list[Result]:
         return [b.move(value, np.pad(index, widths, constant_values=-1), fill)]
     modes = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
     if mode not in modes or index.size == 0:
-        raise Unsupported(f"mode {mode}")
+        raise UnsupportedError(f"mode {mode}")
     return [b.move(value, np.pad(index, widths, mode=modes[mode]))]  # type: ignore[call-overload]  # a literal there
 
 
@@ -176,7 +177,7 @@ def concat(b: Builder, node: Node) -> list[Result]:
     operands = [b.operand(node, i) for i in range(len(node.inputs))]
     near = next(operand for operand in operands if isinstance(operand, Value))
     if any(operand.dtype != np.float32 for operand in operands if not isinstance(operand, Value)):
-        raise Unsupported("a concat with constants of another type")
+        raise UnsupportedError("a concat with constants of another type")
     values = [o if isinstance(o, Value) else b.filled(o, near) for o in operands if prod(o.shape)]
     axis = int(node.attributes["axis"]) % len(near.shape)
     if len(values) == 1:
@@ -191,7 +192,7 @@ def concat(b: Builder, node: Node) -> list[Result]:
 
 
 def _refuse() -> Value:
-    raise Unsupported("a concat whose parts lie differently")
+    raise UnsupportedError("a concat whose parts lie differently")
 
 
 def on_channels(b: Builder, values: list[Value], axis: int) -> Value | None:
@@ -265,7 +266,7 @@ def _turned(b: Builder, value: Value, axis: int) -> Value:
     return Value(b.arrange(value, Geometry(1, prod(others), size), layout), layout)
 
 
-def shape_of(b: Builder, node: Node, shape: tuple[int, ...]) -> Array:
+def shape_of(node: Node, shape: tuple[int, ...]) -> Array:
     """Shape and Size of a map: sizes are fixed, so they are constants."""
     if node.op_type == "Size":
         return np.asarray(prod(shape), np.int64)

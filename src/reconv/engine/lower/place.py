@@ -18,7 +18,9 @@ Placement = dict[int, tuple[int, d.Channels | d.Pixels]]
 
 def place(draft: d.Draft) -> Placement:
     """For each map that is produced in place, its parent and its place in it; copies are added for the others."""
-    windowed = {x for op in draft.ops if isinstance(op, (d.Conv, d.MaxPool, d.AveragePool)) and _spans(op) for x in _x(op)}
+    windowed = {
+        x for op in draft.ops if isinstance(op, (d.Conv, d.MaxPool, d.AveragePool)) and _spans(op) for x in _x(op)
+    }
     placed: Placement = {}
     for op in reversed(draft.ops.copy()):
         if not isinstance(op, d.Assemble):
@@ -26,7 +28,10 @@ def place(draft: d.Draft) -> Placement:
         if op.out in windowed and _pixelwise(op):  # a map of flattened pixels has no border of zeros
             flat_map = draft.map(draft.maps[op.out])
             at = draft.ops.index(op)
-            draft.ops[at : at + 1] = [flattened := replace(op, out=flat_map), d.Copy(x=flat_map, out=op.out, nodes=op.nodes)]
+            draft.ops[at : at + 1] = [
+                flattened := replace(op, out=flat_map),
+                d.Copy(x=flat_map, out=op.out, nodes=op.nodes),
+            ]
             op = flattened
         scattered = _scattered(placed, op.out)
         parts = []

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Array, Builder, Result, Unsupported, Value, lookup
+from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value, lookup
 from reconv.engine.lower.layout import Geometry, canonical
 from reconv.graph import Node
 
@@ -99,7 +99,7 @@ def clip(b: Builder, node: Node) -> list[Result]:
 def prelu(b: Builder, node: Node) -> list[Result]:
     value, slope = b.value(node, 0), b.constant(node, 1)
     if np.broadcast_shapes(value.shape, slope.shape) != value.shape:
-        raise Unsupported(f"slopes {slope.shape} that are larger than the tensor {value.shape}")
+        raise UnsupportedError(f"slopes {slope.shape} that are larger than the tensor {value.shape}")
     laid = b.laid(slope, value)
     channels = b.geometry(value.map).channels
     if laid.shape[:2] == (1, 1):
@@ -154,7 +154,7 @@ def either(b: Builder, left: Result, right: Result, kind: str) -> Result:
         return with_constant(b, right, kind, left, first=True)
     fold = {"min": np.minimum, "max": np.maximum}.get(kind)
     if fold is None:
-        raise Unsupported("two constants")
+        raise UnsupportedError("two constants")
     return np.asarray(fold(left, right))
 
 
@@ -191,7 +191,7 @@ def operand(b: Builder, value: Value, frame: Value, geometry: Geometry) -> int:
 def batch_normalization(b: Builder, node: Node) -> list[Result]:
     """(x - mean) / sqrt(var + epsilon) * scale + bias as one multiply-add per element."""
     if node.attributes.get("training_mode", 0) or len([name for name in node.outputs if name]) > 1:
-        raise Unsupported("batch normalization in training mode")
+        raise UnsupportedError("batch normalization in training mode")
     value = b.value(node, 0)
     scale, bias, mean, variance = (b.constant(node, i).astype(np.float64) for i in range(1, 5))
     factor = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
@@ -219,7 +219,7 @@ def softmax(b: Builder, node: Node) -> list[Result]:
     if b.opset < 13:
         flat = value.layout.reshape((prod(value.shape[:axis]), prod(value.shape[axis:])))
         if flat is None:
-            raise Unsupported("a softmax over several axes that do not lie together")
+            raise UnsupportedError("a softmax over several axes that do not lie together")
         rows = b.rows(Value(value.map, flat))
         layout = rows.layout.reshape(value.shape)
         assert layout is not None  # the rows' factors are whole dimensions of the value, or gathered in its order

@@ -11,17 +11,25 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Builder, Result, Unsupported, Value, ints
+from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value, ints
 from reconv.engine.lower.layout import Geometry, Layout
 from reconv.engine.lower.windows import pair, window
 from reconv.graph import Node
 
-__all__ = ["average_pool", "global_average_pool", "global_max_pool", "max_pool", "reduce_max", "reduce_mean", "reduce_sum"]
+__all__ = [
+    "average_pool",
+    "global_average_pool",
+    "global_max_pool",
+    "max_pool",
+    "reduce_max",
+    "reduce_mean",
+    "reduce_sum",
+]
 
 
 def max_pool(b: Builder, node: Node) -> list[Result]:
     if len([name for name in node.outputs if name]) > 1:
-        raise Unsupported("the second output of MaxPool (indices)")
+        raise UnsupportedError("the second output of MaxPool (indices)")
     x = b.spatial(b.value(node, 0))
     kernel = pair(ints(node.attributes["kernel_shape"]), x.rank, 1)
     w = window(node, x.geometry[:2], kernel, x.rank)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconv.engine.lower.builder import Unsupported, ints, lookup
+from reconv.engine.lower.builder import UnsupportedError, ints, lookup
 from reconv.graph import Node
 
 __all__ = ["Window", "window"]
@@ -31,7 +31,7 @@ class Window:
 def pair(values: tuple[int, ...], rank: int, missing: int) -> Pair:
     """One attribute of the spatial dimensions as (vertical, horizontal)."""
     if len(values) != rank - 2:
-        raise Unsupported(f"{len(values)} window sizes for a tensor of rank {rank}")
+        raise UnsupportedError(f"{len(values)} window sizes for a tensor of rank {rank}")
     return (values[0], values[1]) if rank == 4 else (missing, values[0])
 
 
@@ -45,22 +45,24 @@ def window(node: Node, size: Pair, kernel: Pair, rank: int) -> Window:
     auto = lookup(attributes, "auto_pad", "NOTSET") or "NOTSET"
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         out = tuple(-(-n // s) for n, s in zip(size, strides, strict=True))
-        total = [
-            max((o - 1) * s + r - n, 0) for o, s, r, n in zip(out, strides, reach, size, strict=True)
-        ]
+        total = [max((o - 1) * s + r - n, 0) for o, s, r, n in zip(out, strides, reach, size, strict=True)]
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
         begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
     else:
         flat = ints(attributes.get("pads", (0,) * (2 * (rank - 2)))) if auto == "NOTSET" else (0,) * (2 * (rank - 2))
         begin, end = list(pair(flat[: rank - 2], rank, 0)), list(pair(flat[rank - 2 :], rank, 0))
         up = bool(attributes.get("ceil_mode", 0))
-        out = tuple(_count(*line, up) for line in zip(size, reach, strides, begin, end, strict=True))
+        out = tuple(
+            _count((n, r, s), (p, q), up) for n, r, s, p, q in zip(size, reach, strides, begin, end, strict=True)
+        )
     if min(out) < 1:
-        raise Unsupported(f"the window {reach} is larger than the map {size}")
+        raise UnsupportedError(f"the window {reach} is larger than the map {size}")
     return Window(kernel, strides, dilations, (begin[0], begin[1]), (end[0], end[1]), (out[0], out[1]))
 
 
-def _count(size: int, reach: int, stride: int, begin: int, end: int, up: bool) -> int:
+def _count(line: tuple[int, int, int], pads: Pair, up: bool) -> int:
+    """Windows along one axis of (size, reach, stride)."""
+    (size, reach, stride), (begin, end) = line, pads
     room = size + begin + end - reach
     if not up:
         return room // stride + 1
