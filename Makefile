@@ -19,8 +19,8 @@ setup: $(STAMP) ## virtual environment in .venv with reconv, its extras and the 
 # rapidocr-onnxruntime comes without its dependencies: only its model file is used, and they would bring a second OpenCV.
 # The build tools are installed first and reused (--no-build-isolation), so that nothing is fetched twice.
 $(STAMP): pyproject.toml constraints.txt src/reconv/_version.py $(NATIVE)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "reconv needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "reconv needs Python 3.10 or newer, and $(PYTHON) is not (to name another: make PYTHON=python3.11)." >&2; exit 1; }
 	@echo '#include <span>' | $(CXX) -std=c++20 -fsyntax-only -x c++ - 2>/dev/null || { \
 	  echo "reconv needs a C++20 compiler and \"$(CXX)\" is none (on Debian or Ubuntu: apt-get install g++)." >&2; exit 1; }
 	@$(PYTHON) -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' || { \
