@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks import busy, coverage, dense, overhead, quiet, steady
+from benchmarks import busy, coverage, dense, overhead, quiet, shares, steady
 from benchmarks.options import Options
 
 SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
@@ -13,6 +13,7 @@ SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
     "dense": dense.run,
     "busy": busy.run,
     "quiet": quiet.run,
+    "shares": shares.run,
     "overhead": overhead.run,
     "steady": steady.run,
 }

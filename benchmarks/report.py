@@ -130,6 +130,22 @@ def quiet(suite: Suite) -> list[str]:
     return lines
 
 
+def shares(suite: Suite) -> list[str]:
+    lines = ["## Shares beside a simulation: YOLOX-Nano"]
+    lines += [f"Asked for: recomputed within {suite['asked']['difference']} of the simulated share.", ""]
+    rows = [
+        [
+            f"{row['clip']}, {row['frames'][0]} to {row['frames'][1]}",
+            f"{row['tolerance']:g}",
+            f"{row['share']:.3f}",
+            f"{row['simulated']:.3f}",
+            _agreement(row),
+        ]
+        for row in suite["rows"]
+    ]
+    return lines + table(["clip, frames", "tolerance", "recomputed", "simulated", "agreement"], rows)
+
+
 def overhead(suite: Suite) -> list[str]:
     asked = suite["asked"]
     lines = ["## Overhead: YOLOX-Nano 576x768, a part of the frame changing", "Time over ONNX Runtime's dense time."]
@@ -183,6 +199,7 @@ SECTIONS: Mapping[str, Callable[[Suite], list[str]]] = {
     "dense": dense,
     "busy": busy,
     "quiet": quiet,
+    "shares": shares,
     "overhead": overhead,
     "steady": steady,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -73,3 +75,8 @@ def test_the_table_names_a_rival_and_both_of_ours() -> None:
     assert {"reconv", "reconv-stream", "onnxruntime"} <= PEERS.keys()
     assert all(peer.dense for peer in PEERS.values() if peer.rival)
     assert len({peer.title for peer in PEERS.values()}) == len(PEERS)
+
+
+def test_a_library_is_imported_when_its_peer_is_opened() -> None:
+    program = "import sys, reconv.measure; sys.exit('openvino' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
