@@ -1,8 +1,8 @@
 """The recomputed share and the agreement beside an independent simulation of the same rule.
 
 The simulation ran every convolution of YOLOX-Nano over the whole map in PyTorch, kept each pixel only where it moved by
-more than the tolerance, and counted the multiply-adds that a pixel-sparse engine would have spent. It shares no code with
-the engine: where the two differ by more than a little, one of them is wrong.
+more than the tolerance, and counted the multiply-adds that a pixel-sparse engine would have spent. It shares no code
+with the engine: where the two differ by more than a little, one of them is wrong.
 """
 
 from __future__ import annotations
