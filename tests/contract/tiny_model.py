@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def save_tiny_model(path: Path) -> Path:
+def save_tiny_model(path: Path, input_name: str = "x") -> Path:
     """x (1, 3, h, w) -> Conv 3x3 + Relu -> Conv 1x1 -> y (1, 4, h, w), weights drawn once."""
     random = np.random.default_rng(7)
     weights = {
@@ -20,12 +20,12 @@ def save_tiny_model(path: Path) -> Path:
     }
     graph = helper.make_graph(
         [
-            helper.make_node("Conv", ["x", "w1", "b1"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+            helper.make_node("Conv", [input_name, "w1", "b1"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
             helper.make_node("Relu", ["a"], ["r"]),
             helper.make_node("Conv", ["r", "w2"], ["y"], kernel_shape=[1, 1]),
         ],
         "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, [1, 3, "h", "w"])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, "h", "w"])],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
     )
