@@ -259,7 +259,9 @@ def _pixel_move(index: Array, source: Geometry) -> tuple[d.Pair, d.Pair] | NDArr
         height, width = pixels.shape
         rows = start[0] + steps[0] * np.arange(height)
         columns = start[1] + steps[1] * np.arange(width)
-        if min(steps) > 0 and np.array_equal(pixels, rows[:, None] * source.width + columns):
+        # numbers alone would also fit a window that runs over the end of a row into the next
+        fits = min(steps) > 0 and rows[-1] < source.height and columns[-1] < source.width
+        if fits and np.array_equal(pixels, rows[:, None] * source.width + columns):
             return start, steps
         return None
     held = np.argwhere(inside)
