@@ -181,6 +181,13 @@ CASES: dict[str, Case] = {
         6,
         {**W, "k3": (8, 8, 3, 3), "flat": np.array([0, 8, -1]), "l": (2, 8, 3)},
     ),
+    "channels of flattened pixels that a window reads": Case(
+        """(float[1,3,9,11] x) => (float y) { a = Conv (x, w) b = Relu (a) f = Reshape (a, flat) e = Reshape (b, flat)
+        g = Concat <axis = 2> (f, e) h, i = Split <axis = 1> (g) y = Conv <pads = [1,1]> (i, l) }""",
+        5,
+        {**W, "flat": np.array([0, 8, -1]), "l": (2, 4, 3)},
+        13,
+    ),
     "concat on height": Case(
         """(float[1,3,9,11] x) => (float y) { a = Conv (x, w) b = Relu (a) c = Concat <axis = 2> (b, a)
         y = Conv (c, k) }""",

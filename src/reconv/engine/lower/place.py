@@ -25,7 +25,9 @@ def place(draft: d.Draft) -> Placement:
     for op in reversed(draft.ops.copy()):
         if not isinstance(op, d.Assemble):
             continue
-        if op.out in windowed and _pixelwise(op):  # a map of flattened pixels has no border of zeros
+        if _pixelwise(op) and windowed.intersection(
+            _faces(draft, op.out)
+        ):  # a map of flattened pixels has no border of zeros
             flat_map = draft.map(draft.maps[op.out])
             at = draft.ops.index(op)
             draft.ops[at : at + 1] = [
@@ -77,9 +79,13 @@ def _scattered(placed: Placement, x: int) -> bool:
 
 def _read_by_window(draft: d.Draft, x: int, windowed: set[int]) -> bool:
     """Whether a window reads the map, a view of it, or a map that is part of it (already placed)."""
-    if x in windowed:
+    if windowed.intersection(_faces(draft, x)):
         return True
     below = draft.producer.get(x)
     inner = [part for part, _ in below.parts] if isinstance(below, d.Assemble) else []
-    views = [op.out for op in draft.ops if isinstance(op, d.View) and op.x == x]
-    return any(_read_by_window(draft, other, windowed) for other in (*inner, *views))
+    return any(_read_by_window(draft, part, windowed) for part in inner)
+
+
+def _faces(draft: d.Draft, x: int) -> set[int]:
+    """The map and all views of it."""
+    return {x}.union(*(_faces(draft, op.out) for op in draft.ops if isinstance(op, d.View) and op.x == x))
