@@ -62,7 +62,8 @@ INLINE vec sigmoid(vec x) {
 INLINE vec silu(vec x) { return x * sigmoid(x); }
 
 INLINE vec hyperbolic_tangent(vec x) {  // rational minimax approximation, as in Eigen's ptanh
-    x = vmin(vmax(x, -7.90531110763549805f), 7.90531110763549805f);
+    const float most = 7.90531110763549805f;
+    x = vmin(vmax(x, -most), most);
     const vec s = x * x;
     vec p = splat(-2.76076847742355e-16f);
     p = p * s + 2.00018790482477e-13f;
@@ -75,7 +76,9 @@ INLINE vec hyperbolic_tangent(vec x) {  // rational minimax approximation, as in
     q = q * s + 1.18534705686654e-04f;
     q = q * s + 2.26843463243900e-03f;
     q = q * s + 4.89352518554385e-03f;
-    return x * p / q;
+    // exactly 1 at the ends, whatever the rounding: what multiplies large values (GELU) must vanish there
+    const vec t = x * p / q;
+    return x >= most ? splat(1.0f) : (x <= -most ? splat(-1.0f) : t);
 }
 
 INLINE vec error_function(vec x) {  // rational minimax approximation, as in Eigen's perf
