@@ -1,7 +1,9 @@
 # Everything that a developer runs. The plain pip commands behind `setup` are in README.md.
 PYTHON ?= python3
 VENV ?= .venv
-CXX ?= c++
+ifeq ($(origin CXX),default)
+CXX := c++# what CMake looks for first; make's own default is g++
+endif
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.reconv-setup
 NATIVE := $(shell find native -type f 2>/dev/null) CMakeLists.txt
@@ -9,7 +11,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench native clean
+.PHONY: help setup demo test lint check format bench native clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,12 +41,13 @@ demo: $(STAMP) ## the main job on a real clip: table, picture and annotated vide
 test: $(STAMP) ## the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP) ## format, lint, types, layers, tests: what has to pass before a commit
+lint: $(STAMP) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/meta
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint test ## lint and test: what has to pass before a commit
 
 format: $(STAMP) ## put the sources into the common format
 	$(BIN)/ruff check --fix .
@@ -53,11 +56,13 @@ format: $(STAMP) ## put the sources into the common format
 bench: $(STAMP) ## all benchmarks (an idle machine, half an hour); writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-native: ## developers' build of the core: build/native, _core*.so copied into src/reconv
+native: ## developers' build of the core: build/native, _core*.so put into src/reconv at once
 	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$$(command -v $(PYTHON)) \
 	  -Dnanobind_DIR=$$($(PYTHON) -m nanobind --cmake_dir)
 	cmake --build build/native --parallel
-	cp --remove-destination build/native/_core*.so src/reconv/ # a running process keeps the file that it mapped
+	for built in build/native/_core*.so; do \
+	  cp "$$built" "src/reconv/.$${built##*/}.new" && mv -f "src/reconv/.$${built##*/}.new" "src/reconv/$${built##*/}" || exit 1; \
+	done # a rename: whoever starts meanwhile gets the old core or the new one, and who runs keeps what it mapped
 
 clean: ## remove what make made, the virtual environment included
 	rm -rf build $(VENV) src/reconv/_core*.so
