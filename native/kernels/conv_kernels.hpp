@@ -8,22 +8,31 @@ INLINE vec finish(vec v, const BlockArgs& args) {
     return v;
 }
 
-// out[pixel][0 .. N*VL) = activation(bias + sum over taps and run of in * weights)
-template <int P, int N, int ACTIVATION>
+// out[pixel][0 .. N*VL) = activation(start + sum over taps and run of in * weights), start = bias or what out holds
+template <bool SINGLE, int P, int N, int ACTIVATION>
 void conv_block(const BlockArgs& args) {
+    constexpr int B = SINGLE ? 2 * P : P;  // addresses
     vec acc[2 * P][N];
-    for (int n = 0; n < N; n++) {
-        const vec b = load(args.bias + n * VL);
+    if (args.resume) {
 #pragma GCC unroll 16
-        for (int m = 0; m < 2 * P; m++) acc[m][n] = b;
+        for (int m = 0; m < 2 * P; m++)
+#pragma GCC unroll 2
+            for (int n = 0; n < N; n++) acc[m][n] = load(args.out[m] + args.first_channel + n * VL);
+    } else {
+#pragma GCC unroll 2
+        for (int n = 0; n < N; n++) {
+            const vec b = load(args.bias + n * VL);
+#pragma GCC unroll 16
+            for (int m = 0; m < 2 * P; m++) acc[m][n] = b;
+        }
     }
     const float* w = args.weights;
     const ptrdiff_t run_bytes = static_cast<ptrdiff_t>(args.run) * 4;
     for (int t = 0; t < args.tap_count; t++) {
         const ptrdiff_t tap = args.taps[t];
-        const char* base[P];
-#pragma GCC unroll 8
-        for (int p = 0; p < P; p++) base[p] = reinterpret_cast<const char*>(args.in[p] + tap) + run_bytes;
+        const char* base[B];
+#pragma GCC unroll 16
+        for (int b = 0; b < B; b++) base[b] = reinterpret_cast<const char*>(args.in[b] + tap) + run_bytes;
         const ptrdiff_t pair = args.pair_stride * 4;
         for (ptrdiff_t c = -run_bytes; c != 0; c += 4) {
             vec v[N];
@@ -33,8 +42,8 @@ void conv_block(const BlockArgs& args) {
             const ptrdiff_t second = c + pair;
 #pragma GCC unroll 8
             for (int p = 0; p < P; p++) {
-                const float x0 = *reinterpret_cast<const float*>(base[p] + c);
-                const float x1 = *reinterpret_cast<const float*>(base[p] + second);
+                const float x0 = *reinterpret_cast<const float*>(base[SINGLE ? 2 * p : p] + c);
+                const float x1 = *reinterpret_cast<const float*>(SINGLE ? base[2 * p + 1] + c : base[p] + second);
 #pragma GCC unroll 2
                 for (int n = 0; n < N; n++) {
                     acc[2 * p][n] += x0 * v[n];
@@ -52,7 +61,7 @@ void conv_block(const BlockArgs& args) {
 }
 
 // One filter per channel. `channels` of the out rows are written in whole vectors; the caller gives rows with room.
-template <int P, int ACTIVATION>
+template <bool SINGLE, int P, int ACTIVATION>
 void depthwise_block(const BlockArgs& args, int channels, int padded) {
     const ptrdiff_t pair = args.pair_stride;
     for (int c = 0; c < channels; c += VL) {
@@ -66,8 +75,8 @@ void depthwise_block(const BlockArgs& args, int channels, int padded) {
             const vec v = load(w);
 #pragma GCC unroll 8
             for (int p = 0; p < P; p++) {
-                acc[2 * p] += load(args.in[p] + first) * v;
-                acc[2 * p + 1] += load(args.in[p] + second) * v;
+                acc[2 * p] += load(args.in[SINGLE ? 2 * p : p] + first) * v;
+                acc[2 * p + 1] += (SINGLE ? load(args.in[2 * p + 1] + first) : load(args.in[p] + second)) * v;
             }
         }
 #pragma GCC unroll 16

@@ -31,9 +31,10 @@ constexpr int kMaxPixels = 2 * kMaxPairs;
 
 // A block is up to `pairs` pairs of output pixels. The two pixels of a pair lie `pair_stride` floats apart in the input,
 // the pairs anywhere: a dense row and scattered runs of stale pixels take the same kernel at the same speed, and seven
-// addresses instead of twelve fit the registers.
+// addresses instead of twelve fit the registers. Pixels that are left over, the last of odd runs, are gathered in blocks
+// of their own, with an address each.
 struct BlockArgs {
-    const float* in[kMaxPairs];     // first tap of each pair's first pixel
+    const float* in[kMaxPixels];    // first tap of each pair's first pixel; of each pixel in a block of single ones
     float* out[kMaxPixels];         // where each pixel's channels go
     ptrdiff_t pair_stride;          // floats
     const ptrdiff_t* taps;          // offset of each tap from the first, floats
@@ -42,6 +43,7 @@ struct BlockArgs {
     const float* weights;           // convolution: [tap][run][vectors * width]; depthwise: [tap][padded channels]
     const float* bias;              // [vectors * width] or [padded channels]
     int first_channel;              // added to every out pointer
+    bool resume;                    // start from what `out` holds and not from the bias (a window done in parts)
     float low, high;                // clip
 };
 
@@ -62,8 +64,8 @@ struct Kernels {
     const char* name;
     int width;                      // floats in a vector
     int pairs;                      // pairs in a full block
-    BlockKernel conv[kMaxPairs + 1][2][kFusedActivations];  // [pairs][vectors - 1][activation]
-    DepthwiseKernel depthwise[kMaxPairs + 1][kFusedActivations];
+    BlockKernel conv[2][kMaxPairs + 1][2][kFusedActivations];  // [single pixels][pairs][vectors - 1][activation]
+    DepthwiseKernel depthwise[2][kMaxPairs + 1][kFusedActivations];
     void (*activate)(float* values, int64_t count, const ActivationSpec&);  // prelu: count = channels
     // values = after(values + other), for one pixel
     void (*add_activate)(float* values, const float* other, int count, const ActivationSpec& after);

@@ -24,27 +24,33 @@ namespace RECONV_ISA {
 }  // namespace RECONV_ISA
 }  // namespace
 
-#define CONV_ROW(p) \
-    {{RECONV_ISA::conv_block<p, 1, 0>, RECONV_ISA::conv_block<p, 1, 1>, RECONV_ISA::conv_block<p, 1, 2>}, \
-     {RECONV_ISA::conv_block<p, 2, 0>, RECONV_ISA::conv_block<p, 2, 1>, RECONV_ISA::conv_block<p, 2, 2>}}
+#define CONV_ROW(s, p) \
+    {{RECONV_ISA::conv_block<s, p, 1, 0>, RECONV_ISA::conv_block<s, p, 1, 1>, RECONV_ISA::conv_block<s, p, 1, 2>}, \
+     {RECONV_ISA::conv_block<s, p, 2, 0>, RECONV_ISA::conv_block<s, p, 2, 1>, RECONV_ISA::conv_block<s, p, 2, 2>}}
 #define NO_CONV_ROW {{nullptr, nullptr, nullptr}, {nullptr, nullptr, nullptr}}
-#define DEPTHWISE_ROW(p) \
-    {RECONV_ISA::depthwise_block<p, 0>, RECONV_ISA::depthwise_block<p, 1>, RECONV_ISA::depthwise_block<p, 2>}
+#define DEPTHWISE_ROW(s, p) \
+    {RECONV_ISA::depthwise_block<s, p, 0>, RECONV_ISA::depthwise_block<s, p, 1>, RECONV_ISA::depthwise_block<s, p, 2>}
 #define NO_DEPTHWISE_ROW {nullptr, nullptr, nullptr}
+#if PAIRS == 6
+#define CONV_ROWS(s) \
+    {NO_CONV_ROW, CONV_ROW(s, 1), CONV_ROW(s, 2), CONV_ROW(s, 3), CONV_ROW(s, 4), CONV_ROW(s, 5), CONV_ROW(s, 6)}
+#define DEPTHWISE_ROWS(s) \
+    {NO_DEPTHWISE_ROW, DEPTHWISE_ROW(s, 1), DEPTHWISE_ROW(s, 2), DEPTHWISE_ROW(s, 3), DEPTHWISE_ROW(s, 4), \
+     DEPTHWISE_ROW(s, 5), DEPTHWISE_ROW(s, 6)}
+#else
+#define CONV_ROWS(s) \
+    {NO_CONV_ROW, CONV_ROW(s, 1), CONV_ROW(s, 2), CONV_ROW(s, 3), NO_CONV_ROW, NO_CONV_ROW, NO_CONV_ROW}
+#define DEPTHWISE_ROWS(s) \
+    {NO_DEPTHWISE_ROW, DEPTHWISE_ROW(s, 1), DEPTHWISE_ROW(s, 2), DEPTHWISE_ROW(s, 3), NO_DEPTHWISE_ROW, \
+     NO_DEPTHWISE_ROW, NO_DEPTHWISE_ROW}
+#endif
 
 const Kernels CONCAT(kernels_, RECONV_ISA) = {
     RECONV_ISA_NAME,
     VL,
     PAIRS,
-#if PAIRS == 6
-    {NO_CONV_ROW, CONV_ROW(1), CONV_ROW(2), CONV_ROW(3), CONV_ROW(4), CONV_ROW(5), CONV_ROW(6)},
-    {NO_DEPTHWISE_ROW, DEPTHWISE_ROW(1), DEPTHWISE_ROW(2), DEPTHWISE_ROW(3), DEPTHWISE_ROW(4), DEPTHWISE_ROW(5),
-     DEPTHWISE_ROW(6)},
-#else
-    {NO_CONV_ROW, CONV_ROW(1), CONV_ROW(2), CONV_ROW(3), NO_CONV_ROW, NO_CONV_ROW, NO_CONV_ROW},
-    {NO_DEPTHWISE_ROW, DEPTHWISE_ROW(1), DEPTHWISE_ROW(2), DEPTHWISE_ROW(3), NO_DEPTHWISE_ROW, NO_DEPTHWISE_ROW,
-     NO_DEPTHWISE_ROW},
-#endif
+    {CONV_ROWS(false), CONV_ROWS(true)},
+    {DEPTHWISE_ROWS(false), DEPTHWISE_ROWS(true)},
     RECONV_ISA::activate,
     RECONV_ISA::add_activate,
     RECONV_ISA::put,

@@ -6,6 +6,10 @@
 namespace reconv {
 namespace {
 
+constexpr int kPartFloats = 6144;  // of weights in a part of a window: half of a first cache of 48 KiB
+
+constexpr int kStreamedFloats = 32768;  // weights that other layers push out of the nearer caches between two runs
+
 class Conv final : public Filter {
 public:
     Conv(int x, std::span<const float> weight, int out_channels, int kernel_y, int kernel_x, std::span<const float> bias,
@@ -28,8 +32,9 @@ public:
         whole_ = out_group % kernels.width == 0;
         ahead_ = (window_.kernel_y - 1) * window_.dilation_y * in.row_stride + (window_.kernel_x - 1) * window_.dilation_x * in.pixel_stride;
         pack(kernels.width, groups, in_group, out_group, kernel);
-        const int64_t tile_bytes = static_cast<int64_t>(kernel) * in_group * 2 * kernels.width * 4;
-        blocks_ = tiles_.size() > 1 && tile_bytes <= 32 * 1024 ? kMostBlocks : 4;
+        streams_ = packed_.size() > kStreamedFloats;
+        divide(2 * kernels.width);
+        blocks_ = tiles_.size() > 1 || parts_.size() > 1 ? kMostBlocks : 4;
         std::vector<float>().swap(weight_);
     }
 
@@ -40,15 +45,33 @@ protected:
 
     void compute(const Kernels& kernels, Block* blocks, int count) const override {
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
-        for (const Tile& tile : tiles_)
-            for (int b = 0; b < count; b++) {
-                BlockArgs& args = blocks[b].args;
-                args.weights = packed_.data() + tile.weights;
-                args.bias = packed_bias_.data() + tile.bias;
-                args.first_channel = tile.first_channel;
-                for (int p = 0; tile.step && p < blocks[b].pairs; p++) args.in[p] += tile.step;
-                kernels.conv[blocks[b].pairs][tile.vectors - 1][activation](args);
+        for (const Tile& tile : tiles_) {
+            const float* weights = packed_.data() + tile.weights;
+            for (size_t part = 0; part < parts_.size(); part++) {
+                const Part& p = parts_[part];
+                const int kind = part + 1 == parts_.size() ? activation : 0;
+                const int64_t floats = static_cast<int64_t>(p.taps) * p.run * tile.vectors * kernels.width;
+                const float* next = weights + floats;  // the next part's, fetched while this one is in use
+                const int64_t share = streams_ ? (floats / count + 15) / 16 * 16 : 0;
+                for (int b = 0; b < count; b++) {
+                    BlockArgs& args = blocks[b].args;
+                    if (part == 0 && tile.step)
+                        for (int i = 0; i < (blocks[b].single ? blocks[b].pixels : blocks[b].pairs()); i++) args.in[i] += tile.step;
+                    args.taps = part_taps_.data() + p.tap;
+                    args.tap_count = p.taps;
+                    args.run = p.run;
+                    args.weights = weights;
+                    args.bias = packed_bias_.data() + tile.bias;
+                    args.first_channel = tile.first_channel;
+                    args.resume = part > 0;
+                    for (const float *at = next, *end = std::min(next + share, packed_.data() + packed_.size()); at < end; at += 16)
+                        __builtin_prefetch(at, 0, 2);
+                    next += share;
+                    kernels.conv[blocks[b].single][blocks[b].pairs()][tile.vectors - 1][kind](args);
+                }
+                weights += floats;
             }
+        }
     }
 
 private:
@@ -57,6 +80,29 @@ private:
         int first_channel, vectors;
         int step;  // floats from the previous tile's input channels to this one's
     };
+
+    // A window is done in parts so small that a part's weights stay in the first cache for all blocks computed together;
+    // the sums wait in the out rows, so the order of accumulation is the same.
+    struct Part {
+        int tap, taps, run;  // into part_taps_
+    };
+
+    void divide(int columns) {
+        const int most = std::max(kPartFloats / columns, 1);  // floats of the window in a part
+        const int taps = static_cast<int>(taps_.size());
+        if (static_cast<int64_t>(run_) * taps * columns <= 2 * kPartFloats || run_ <= most) {
+            const int together = static_cast<int64_t>(run_) * taps * columns <= 2 * kPartFloats ? taps : most / run_;
+            part_taps_ = taps_;
+            for (int t = 0; t < taps; t += together) parts_.push_back({t, std::min(together, taps - t), run_});
+            return;
+        }
+        const int pieces = (run_ + most - 1) / most, length = (run_ + pieces - 1) / pieces;
+        for (ptrdiff_t tap : taps_)
+            for (int c = 0; c < run_; c += length) {
+                parts_.push_back({static_cast<int>(part_taps_.size()), 1, std::min(length, run_ - c)});
+                part_taps_.push_back(tap + c);
+            }
+    }
 
     // weight (O, I, ky, kx) -> per tile [ky][kx][I][vectors * width], output channels padded with zeros
     void pack(int width, int groups, int in_group, int out_group, int kernel) {
@@ -76,9 +122,11 @@ private:
     }
 
     std::vector<float> weight_, bias_, packed_, packed_bias_;
+    std::vector<ptrdiff_t> part_taps_;
+    std::vector<Part> parts_;
     std::vector<Tile> tiles_;
     int out_channels_;
-    bool whole_ = false;
+    bool whole_ = false, streams_ = false;
 };
 
 }  // namespace

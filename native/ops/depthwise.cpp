@@ -44,7 +44,7 @@ protected:
             BlockArgs& args = blocks[b].args;
             args.weights = packed_.data();
             args.bias = bias_.data();
-            kernels.depthwise[blocks[b].pairs][activation](args, channels_, padded_);
+            kernels.depthwise[blocks[b].single][blocks[b].pairs()][activation](args, channels_, padded_);
         }
     }
 

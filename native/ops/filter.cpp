@@ -18,97 +18,147 @@ void Filter::spread(std::span<const Bits> stale, const Bits& todo, std::span<uin
 
 int64_t Filter::scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const {
     const int64_t padded = maps[out].channels + 2 * kernels.width;
-    return (static_cast<int64_t>(blocks_) * 2 * kernels.pairs + 1) * (padded + kernels.width);
+    return ((static_cast<int64_t>(blocks_) + 2) * 2 * kernels.pairs + 1) * (padded + kernels.width);
 }
 
-void Filter::run(const Task& task) const {
-    const Kernels& kernels = *task.kernels;
-    const Map &in = task.memory.map(x_), &o = task.memory.map(out);
-    const float* source = (*task.memory.roots)[in.root] + in.offset - window_.pad_y * in.row_stride - window_.pad_x * in.pixel_stride;
-    float* target = (*task.memory.roots)[o.root] + o.offset;
-    const int64_t row_step = window_.stride_y * in.row_stride, pixel_step = window_.stride_x * in.pixel_stride;
-    const bool direct = !task.cutoff.compare && whole_vectors();
-    const int64_t row_floats = (o.channels + 2 * kernels.width) / kernels.width * kernels.width;
-    const int pixels = 2 * kernels.pairs;
-    float* trash = task.scratch + static_cast<int64_t>(blocks_) * pixels * row_floats;
+// Fills blocks with the pixels of runs: whole pairs into one block, what odd runs leave over into another.
+class Filter::Filling {
+public:
+    Filling(const Filter& filter, const Task& task)
+        : filter_(filter), task_(task), in_(task.memory.map(filter.x_)), out_(task.memory.map(filter.out)) {
+        const Window& w = filter.window_;
+        source_ = (*task.memory.roots)[in_.root] + in_.offset - w.pad_y * in_.row_stride - w.pad_x * in_.pixel_stride;
+        target_ = (*task.memory.roots)[out_.root] + out_.offset;
+        row_step_ = w.stride_y * in_.row_stride;
+        pixel_step_ = w.stride_x * in_.pixel_stride;
+        direct_ = !task.cutoff.compare && filter.whole_vectors();
+        row_floats_ = (out_.channels + 2 * task.kernels->width) / task.kernels->width * task.kernels->width;
+        full_ = 2 * task.kernels->pairs;
+        trash_ = task.scratch + static_cast<int64_t>(filter.blocks_ + 2) * full_ * row_floats_;
+        for (int b = 0; b < filter.blocks_ + 2; b++) open(blocks_[b], b);  // one more of pairs at the end, one of singles
+        pairs_ = &blocks_[0];
+        singles_ = &blocks_[filter.blocks_ + 1];
+        singles_->single = true;
+    }
 
-    Block blocks[kMostBlocks];
-    for (int b = 0; b < blocks_; b++) {
-        BlockArgs& args = blocks[b].args;
-        args.taps = taps_.data();
-        args.tap_count = static_cast<int>(taps_.size());
-        args.run = run_;
-        args.low = params_.activation.a;
-        args.high = params_.activation.b;
-        args.pair_stride = pixel_step;
-        args.first_channel = 0;
-        if (!direct)
-            for (int m = 0; m < pixels; m++) args.out[m] = task.scratch + (static_cast<int64_t>(b) * pixels + m) * row_floats;
-    }
-    int open = 0;  // the block being filled
-    blocks[0].pairs = 0;
-    blocks[0].wanted = 0;
-    const auto flush = [&] {
-        const int count = open + (open < blocks_ && blocks[open].pairs > 0);
-        if (count == 0) return;
-        compute(kernels, blocks, count);
-        for (int b = 0; b < count; b++) finish(task, blocks[b], direct);
-        open = 0;
-        blocks[0].pairs = 0;
-        blocks[0].wanted = 0;
-    };
-    for (const Run& run : task.runs) {
-        const float* from = source + run.y * row_step + run.x0 * pixel_step;
-        float* to = target + run.y * o.row_stride + run.x0 * o.pixel_stride;
-        for (int x = run.x0; x < run.x1; x += 2, from += 2 * pixel_step, to += 2 * o.pixel_stride) {
-            Block& block = blocks[open];
-            const int p = block.pairs++;
-            const bool second = x + 1 < run.x1;
-            block.args.in[p] = from;
-            block.wanted |= (second ? 3u : 1u) << (2 * p);
-            block.stored[2 * p] = to;
-            block.stored[2 * p + 1] = to + o.pixel_stride;
-            block.y[p] = run.y;
-            block.x[p] = x;
-            if (task.cutoff.compare)  // scattered pixels: no hardware prefetcher sees them coming
-                for (int c = 0; c < o.channels; c += 16) {
-                    __builtin_prefetch(to + c, 1);
-                    __builtin_prefetch(to + o.pixel_stride + c, 1);
-                }
-            if (task.cutoff.compare)
-                for (int c = 0; c < in.channels; c += 16) {
-                    __builtin_prefetch(from + ahead_ + c);
-                    __builtin_prefetch(from + ahead_ + pixel_step + c);
-                }
-            if (direct) {
-                block.args.out[2 * p] = to;
-                block.args.out[2 * p + 1] = second ? to + o.pixel_stride : trash;
-            }
-            if (block.pairs == kernels.pairs) {
-                if (++open == blocks_) {
-                    flush();
-                } else {
-                    blocks[open].pairs = 0;
-                    blocks[open].wanted = 0;
-                }
-            }
+    void add(const Run& run) {
+        const float* from = source_ + run.y * row_step_ + run.x0 * pixel_step_;
+        float* to = target_ + run.y * out_.row_stride + run.x0 * out_.pixel_stride;
+        int x = run.x0;
+        for (; x + 1 < run.x1; x += 2, from += 2 * pixel_step_, to += 2 * out_.pixel_stride) {
+            Block& block = *pairs_;
+            block.args.in[block.pixels / 2] = from;
+            put(block, run.y, x, from, to);
+            put(block, run.y, x + 1, from + pixel_step_, to + out_.pixel_stride);
+            if (block.pixels == full_) next_pairs();
         }
+        if (x == run.x1) return;
+        singles_->args.in[singles_->pixels] = from;
+        put(*singles_, run.y, x, from, to);
+        if (singles_->pixels == full_) next_singles();
     }
-    flush();
+
+    void finish() {
+        if (pairs_->pixels) count_++;
+        if (singles_->pixels) {
+            Block& block = *singles_;
+            if (block.pixels % 2) {  // a whole number of pairs: repeat the last pixel, unwanted
+                const int m = block.pixels++;
+                block.args.in[m] = block.args.in[m - 1];
+                if (direct_) block.args.out[m] = trash_;
+            }
+            blocks_[count_++] = block;  // with the others, so that the weights are read once
+        }
+        flush();
+    }
+
+private:
+    void open(Block& block, int index) {
+        BlockArgs& args = block.args;
+        args.taps = filter_.taps_.data();
+        args.tap_count = static_cast<int>(filter_.taps_.size());
+        args.run = filter_.run_;
+        args.low = filter_.params_.activation.a;
+        args.high = filter_.params_.activation.b;
+        args.pair_stride = pixel_step_;
+        args.first_channel = 0;
+        args.resume = false;
+        block.pixels = 0;
+        block.single = false;
+        block.wanted = 0;
+        if (!direct_)
+            for (int m = 0; m < full_; m++) args.out[m] = task_.scratch + (static_cast<int64_t>(index) * full_ + m) * row_floats_;
+    }
+
+    void put(Block& block, int y, int x, const float* from, float* to) {
+        const int m = block.pixels++;
+        block.wanted |= 1u << m;
+        block.stored[m] = to;
+        block.y[m] = y;
+        block.x[m] = x;
+        if (direct_) block.args.out[m] = to;
+        if (!task_.cutoff.compare) return;
+        // scattered pixels: no hardware prefetcher sees them coming
+        for (int c = 0; c < out_.channels; c += 16) __builtin_prefetch(to + c, 1);
+        for (int c = 0; c < in_.channels; c += 16) __builtin_prefetch(from + filter_.ahead_ + c);
+    }
+
+    void next_pairs() {
+        if (++count_ == filter_.blocks_) flush();
+        else pairs_ = &blocks_[count_];
+    }
+
+    // Computed at once: single pixels are rare where there are many pixels.
+    void next_singles() {
+        filter_.compute(*task_.kernels, singles_, 1);
+        filter_.finish(task_, *singles_, direct_);
+        clear(*singles_);
+    }
+
+    void flush() {
+        if (count_) filter_.compute(*task_.kernels, blocks_, count_);
+        for (int b = 0; b < count_; b++) {
+            filter_.finish(task_, blocks_[b], direct_);
+            clear(blocks_[b]);
+        }
+        count_ = 0;
+        pairs_ = &blocks_[0];
+    }
+
+    static void clear(Block& block) {
+        block.pixels = 0;
+        block.wanted = 0;
+    }
+
+    const Filter& filter_;
+    const Task& task_;
+    const Map &in_, &out_;
+    const float* source_;
+    float *target_, *trash_;
+    int64_t row_step_, pixel_step_, row_floats_;
+    bool direct_;
+    int full_, count_ = 0;
+    Block blocks_[kMostBlocks + 2];
+    Block *pairs_, *singles_;
+};
+
+void Filter::run(const Task& task) const {
+    Filling filling(*this, task);
+    for (const Run& run : task.runs) filling.add(run);
+    filling.finish();
 }
 
 void Filter::finish(const Task& task, Block& block, bool direct) const {
     const Kernels& kernels = *task.kernels;
-    const int channels = task.memory.map(out).channels, pixels = 2 * block.pairs;
+    const int channels = task.memory.map(out).channels;
     const bool residual = params_.residual >= 0, after = params_.after.kind != Activation::none;
     if (!fused_ || residual || after)
-        for (int m = 0; m < pixels; m++) {
-            if (!(block.wanted >> m & 1)) continue;
+        for (uint32_t left = block.wanted; left; left &= left - 1) {
+            const int m = __builtin_ctz(left);
             float* values = block.args.out[m];
             if (!fused_) kernels.activate(values, channels, params_.activation);
             if (residual)
-                kernels.add_activate(values, task.memory.pixel(params_.residual, block.y[m / 2], block.x[m / 2] + m % 2),
-                                     channels, params_.after);
+                kernels.add_activate(values, task.memory.pixel(params_.residual, block.y[m], block.x[m]), channels, params_.after);
             else if (after)
                 kernels.activate(values, channels, params_.after);
         }
@@ -122,20 +172,15 @@ void Filter::set_moved(const Task& task, const Block& block, uint32_t moved) con
     const Bits& bits = task.cutoff.moved;
     uint64_t* open = nullptr;  // neighbours share a word: one update for all of them
     uint64_t mask = 0;
-    const auto add = [&](uint64_t* word, uint64_t more) {
+    for (; moved; moved &= moved - 1) {
+        const int m = __builtin_ctz(moved);
+        uint64_t* word = bits.row(block.y[m]) + (block.x[m] >> 6);
         if (word != open) {
             if (mask) task.set(open, mask);
             open = word;
             mask = 0;
         }
-        mask |= more;
-    };
-    for (int p = 0; p < block.pairs; p++, moved >>= 2) {
-        if (!(moved & 3)) continue;
-        uint64_t* word = bits.row(block.y[p]) + (block.x[p] >> 6);
-        const int shift = block.x[p] & 63;
-        add(word, static_cast<uint64_t>(moved & 3) << shift);
-        if (shift == 63 && (moved & 2)) add(word + 1, 1);
+        mask |= uint64_t{1} << (block.x[m] & 63);
     }
     if (mask) task.set(open, mask);
 }

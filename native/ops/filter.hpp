@@ -20,10 +20,12 @@ protected:
 
     struct Block {
         BlockArgs args;
-        int pairs;
-        uint32_t wanted;             // bit per pixel; the second pixel of an odd pair is computed and dropped
+        int pixels;                  // filled, in pairs or single
+        bool single;
+        uint32_t wanted;             // bit per pixel; a block of an odd number of single pixels repeats the last one
         float* stored[kMaxPixels];   // the pixel in the map
-        int y[kMaxPairs], x[kMaxPairs];  // of each pair's first pixel
+        int y[kMaxPixels], x[kMaxPixels];
+        int pairs() const { return pixels / 2; }
     };
 
     // Fills the out rows of the blocks, first activation included where `fused_` says so.
@@ -41,6 +43,7 @@ protected:
     int blocks_ = 1;        // blocks computed together, so that a tile of weights is read once for all
 
 private:
+    class Filling;
     void finish(const Task&, Block& block, bool direct) const;
     void set_moved(const Task&, const Block& block, uint32_t moved) const;
 };
