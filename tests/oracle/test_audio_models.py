@@ -28,8 +28,8 @@ WINDOWS = 6
 class Case:
     """A model and the windows that it takes: ``samples`` of a sound, ``hop`` apart, in ``shape``.
 
-    ``others``: further inputs. ``fed_back``: output -> input that takes it in the next step. ``engine``: the least share
-    of the multiply-adds that the engine runs; the networks behind a Log are in the tail.
+    ``others``: further inputs. ``fed_back``: output -> input that takes it in the next step. ``engine``: the least
+    share of the multiply-adds that the engine runs; the networks behind a Log are in the tail.
     """
 
     asset: str
@@ -55,7 +55,9 @@ CASES = [
         others={"state": np.zeros((2, 1, 128), np.float32), "sr": np.array(16000, np.int64)},
         fed_back={"stateN": "state"},
     ),
-    Case("basic_pitch", "serving_default_input_2:0", 22050, 43844, 11025, (1, -1, 1), engine=0.07, tolerance=LOGARITHMIC),
+    Case(
+        "basic_pitch", "serving_default_input_2:0", 22050, 43844, 11025, (1, -1, 1), engine=0.07, tolerance=LOGARITHMIC
+    ),
     Case("crepe_tiny", "", 16000, 1024, 160, (1, -1), engine=0.99),
 ]  # fmt: skip
 
