@@ -280,15 +280,17 @@ bool State::estimate() {
         Cut& cut = cuts_[id];
         sum.assign(m.channels, 0.0);
         square.assign(m.channels, 0.0);
+        const double pixels = static_cast<double>(m.height) * m.width;
+        const float* from = memory_.pixel(id, 0, 0);  // measured from here, a constant channel's variance is zero, not noise
         for (int y = 0; y < m.height; y++)
             for (int x = 0; x < m.width; x++) {
                 const float* p = memory_.pixel(id, y, x);
                 for (int c = 0; c < m.channels; c++) {
-                    sum[c] += p[c];
-                    square[c] += static_cast<double>(p[c]) * p[c];
+                    const double v = pixels < 16 ? p[c] : static_cast<double>(p[c]) - from[c];
+                    sum[c] += v;
+                    square[c] += v * v;
                 }
             }
-        const double pixels = static_cast<double>(m.height) * m.width;
         double mean_square = 0.0;
         for (int c = 0; c < m.channels; c++) {
             const double mean = sum[c] / pixels, power = square[c] / pixels;
