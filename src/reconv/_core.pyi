@@ -4,7 +4,8 @@ A map is (height, width, channels), float32, channels contiguous. Arguments call
 parts are map ids. Pairs are (vertical, horizontal). Misuse raises ValueError.
 """
 
-from typing import Any, Literal, Sequence, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
