@@ -40,7 +40,7 @@ def run(
     size: str | None = typer.Option(
         None, help="Height x width of the network's input, as in 576x768. Default: the model's own."
     ),
-    profile: str | None = typer.Option(None, help="A tolerance profile, as `reconv tune` writes it."),
+    profile: str | None = typer.Option(None, help="A tolerance profile: how far each map may be off, as JSON."),
     output: str | None = typer.Option(
         None,
         help="Results: .jsonl, .npz (raw outputs), .mp4 (drawn), or - for JSON lines on stdout, the default in a pipe.",

@@ -126,7 +126,7 @@ class Model:
         Args:
             tolerance: how far a pixel may be off before it is computed anew, in standard deviations of the channels;
                 0 gives the very bits of `run`. None is the profile's, or 0 without one.
-            profile: what ``reconv tune`` wrote: a path, its JSON, or a `Profile`.
+            profile: how far each map may be off: a path, its JSON, or a `Profile` (see `reconv.engine.tolerance`).
 
         Raises:
             ProfileError: the tolerance is negative or not finite, or the profile cannot be read or was made for
@@ -134,7 +134,7 @@ class Model:
         """
         found = None if profile is None else read_profile(profile)
         if found is not None and found.model and found.model != self.digest:
-            raise ProfileError(f"the profile was made for model {found.model}, this one is {self.digest}; tune again")
+            raise ProfileError(f"the profile was made for model {found.model}, this one is {self.digest}")
         if tolerance is None:
             tolerance = found.tolerance if found is not None else 0.0
         return Stream(self, tolerance, found)
