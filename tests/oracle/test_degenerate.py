@@ -26,6 +26,12 @@ def make(tolerance: float) -> tuple[_core.Plan, _core.State]:
     return plan, _core.State(plan, _core.Threads(1), False, tolerance)
 
 
+def step(stream: _core.State, frame: Floats) -> bool:
+    """Whether the step was dense."""
+    stream.step([frame])
+    return stream.was_dense
+
+
 def noise(seed: int) -> Floats:
     return np.random.default_rng(seed).uniform(0, 1, SHAPE).astype(np.float32)
 
@@ -45,7 +51,7 @@ FIRST = {
     "constant 0.1": full(0.1),
     "constant 114 / 255": full(114 / 255),
     "constant 114": full(114.0),
-    "one colour": np.broadcast_to(np.float32([0.1, 0.7, 0.3]), SHAPE).copy(),
+    "one colour": full(1.0) * np.array([0.1, 0.7, 0.3], np.float32),
     "not a number": with_one(np.nan),
     "infinite": with_one(np.inf),
     "too large to square": with_one(3e38),
@@ -56,23 +62,16 @@ FIRST = {
 def test_a_degenerate_first_frame_is_estimated_again(first: str) -> None:
     plan, stream = make(0.1)
     fresh = make(0.1)[1]
-    for _ in range(3):
-        stream.step([FIRST[first]])
-        if first == "too large to square" and not stream.was_dense:
-            pytest.fail("a frame beyond the range of squares gave deviations")
-    assert stream.was_dense, "ran sparse on deviations that mean nothing"
-    stream.step([noise(2)])
-    assert stream.was_dense
+    dense = [step(stream, frame) for frame in (FIRST[first], FIRST[first], FIRST[first], noise(2))]
+    assert dense == [True] * 4, "ran sparse on deviations that mean nothing"
     fresh.step([noise(2)])
     for x in plan.cut_maps:
         np.testing.assert_array_equal(stream.deviation(x), fresh.deviation(x))
         assert np.isfinite(stream.deviation(x)).all()
         assert (stream.deviation(x) > 1e-3).all()
-    stream.step([noise(2) + np.float32(1e-5)])
-    assert not stream.was_dense
+    assert not step(stream, noise(2) + np.float32(1e-5)), "still dense after a frame that gives deviations"
     assert stream.recomputed_macs == 0, "a change far below the tolerance was not cut off"
-    stream.step([noise(3)])
-    assert not stream.was_dense
+    assert not step(stream, noise(3))
     assert stream.recomputed_macs == plan.macs
 
 
@@ -98,7 +97,7 @@ def test_later_degenerate_frames_change_no_deviation() -> None:
 def test_deviations_are_those_of_the_channels() -> None:
     """sigma_c = max(std of channel c, 0.05 RMS of the map's stds); below 16 pixels the RMS of the vector."""
     plan, stream = make(0.1)
-    frame = noise(5) * np.float32([1.0, 0.3, 0.001])
+    frame = noise(5) * np.array([1.0, 0.3, 0.001], np.float32)
     stream.step([frame])
     deviations = frame.astype(np.float64).std(axis=(0, 1))
     expected = np.maximum(deviations, 0.05 * np.sqrt((deviations**2).mean()))

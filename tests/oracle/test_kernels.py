@@ -116,7 +116,7 @@ def test_fused_activations_and_residuals(isa: str, spec: tuple[Any, ...]) -> Non
         x, residual = values(channels, 3, 7, channels), values(8, 3, 7, channels)
         weight = values(kernel, channels, 1 if groups else channels, kernel, kernel)
         bias = values(4, channels)
-        window = {"pads": (kernel // 2, kernel // 2), "groups": channels if groups else 1}
+        window: dict[str, Any] = {"pads": (kernel // 2, kernel // 2), "groups": channels if groups else 1}
         straight, scale = reference.conv(x, weight, bias, (3, 7), **window)
         first = reference.activation(straight, spec)
         got = run(isa, [x], x.shape, "conv", weight=weight, bias=bias, **window, activation=spec)
@@ -178,7 +178,7 @@ def test_pools(isa: str) -> None:
         pads = (kernel[0] // 2, kernel[1] // 2)
         size = tuple(-(-n // s) for n, s in zip(x.shape[:2], strides, strict=True))
         size = tuple(  # without windows that lie beside the map
-            sum((reference.windows(n, m, *axis) >= 0).any(axis=1))
+            int((reference.windows(n, m, *axis) >= 0).any(axis=1).sum())
             for n, m, *axis in zip(x.shape[:2], size, kernel, strides, pads, dilations, strict=True)
         )
         shape = (size[0], size[1], channels)
@@ -249,8 +249,8 @@ def test_arithmetic_with_all_broadcasts(isa: str, kind: str) -> None:
             for constant_first in (False, True):
                 pair = (np.abs(b), a) if constant_first else (a, b)
                 expected = formula(pair[0].astype(np.float64), pair[1].astype(np.float64))
-                arguments = {"constant": pair[0] if constant_first else b, "constant_first": constant_first}
-                arguments |= {"kind": kind, "activation": none}
+                arguments: dict[str, Any] = {"kind": kind, "activation": none, "constant_first": constant_first}
+                arguments["constant"] = pair[0] if constant_first else b
                 got = run(isa, [a], shape, "binary_constant", **arguments)
                 FLOAT32_REORDERED.check(got, expected, f"{isa} {kind} constant {small}, first: {constant_first}")
 

@@ -175,8 +175,8 @@ def weighted_norm(difference: NDArray[np.float64], weights: NDArray[np.float64])
 
 def check_within(stored: Floats, fresh: Floats, weights: NDArray[np.float64], tolerance: float, what: str) -> None:
     """Every pixel within the tolerance; pixels that are not finite are equal."""
-    finite = np.isfinite(stored).all(axis=-1) & np.isfinite(fresh).all(axis=-1)
-    odd = ~finite & differing_pixels(stored, fresh)
+    finite: Bools = np.asarray((np.isfinite(stored) & np.isfinite(fresh)).all(axis=-1))
+    odd: Bools = ~finite & differing_pixels(stored, fresh)
     assert not odd.any(), f"{what}: {odd.sum()} pixels that are not finite differ"
     difference = np.where(finite[..., None], stored, 0).astype(np.float64) - np.where(finite[..., None], fresh, 0)
     worst = float(weighted_norm(difference, weights).max())

@@ -90,8 +90,10 @@ def make_edits(seed: int, count: int = 5) -> list[Edit]:
     return [
         Edit(
             str(random.choice((*KINDS, "not finite"))),
-            *random.choice(share, 2).tolist(),
-            *random.choice((0.05, 0.3, 1.0), 2).tolist(),
+            y=float(random.choice(share)),
+            x=float(random.choice(share)),
+            height=float(random.choice((0.05, 0.3, 1.0))),
+            width=float(random.choice((0.05, 0.3, 1.0))),
             seed=int(random.integers(256)),
             back=int(random.integers(4)),
         )

@@ -46,26 +46,26 @@ def run_bounded(draft: Draft, changes: list[Edit], isa: str, tolerance: float, t
 
 
 @pytest.mark.parametrize("isa", _core.isas())
-@examples(40)
+@examples(120)
 @given(draft=drafts(), changes=edits(), tolerance=TOLERANCES)
 def test_stored_pixels_are_within_the_tolerance(isa: str, draft: Draft, changes: list[Edit], tolerance: float) -> None:
     run_bounded(draft, changes, isa, tolerance)
 
 
 @pytest.mark.parametrize("isa", _core.isas())
-@examples(100)
+@examples(300)
 @given(seed=SEEDS, tolerance=TOLERANCES)
 def test_stored_pixels_of_a_seed_are_within_the_tolerance(isa: str, seed: int, tolerance: float) -> None:
     run_bounded(make_draft(Choices(seed)), make_edits(seed), isa, tolerance)
 
 
-@examples(30)
+@examples(90)
 @given(seed=SEEDS, tolerance=TOLERANCES)
 def test_maps_shared_among_threads_are_within_the_tolerance(seed: int, tolerance: float) -> None:
     run_bounded(make_draft(Choices(seed), big=True), make_edits(seed), "", tolerance)
 
 
-@examples(60)
+@examples(180)
 @given(seed=SEEDS, tolerance=TOLERANCES)
 def test_steps_that_find_nearly_everything_stale_are_within_the_tolerance(seed: int, tolerance: float) -> None:
     """Whole frames of noise, then faint changes of all of it: what runs dense still passes through the cutoff."""
@@ -73,7 +73,7 @@ def test_steps_that_find_nearly_everything_stale_are_within_the_tolerance(seed: 
     run_bounded(make_draft(Choices(seed)), changes, "", tolerance)
 
 
-@examples(40)
+@examples(120)
 @given(draft=drafts(), changes=edits(), tolerances=st.lists(TOLERANCES, min_size=1, max_size=4))
 def test_a_tolerance_may_change_between_steps(draft: Draft, changes: list[Edit], tolerances: list[float]) -> None:
     plan = draft.build("")
@@ -85,7 +85,7 @@ def test_a_tolerance_may_change_between_steps(draft: Draft, changes: list[Edit],
         check_bounded(draft, alone, snapshot(draft, plan, stream), frame, stream.tolerance)
 
 
-@examples(40)
+@examples(120)
 @given(draft=drafts(), changes=edits(), tolerance=TOLERANCES, seed=st.integers(0, 255))
 def test_weights_of_a_profile_bound_the_pixels_instead(
     draft: Draft, changes: list[Edit], tolerance: float, seed: int

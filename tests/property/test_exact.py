@@ -67,27 +67,27 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 @pytest.mark.parametrize("isa", _core.isas())
-@examples(60)
+@examples(180)
 @given(draft=drafts(), changes=edits())
 def test_a_stream_equals_a_dense_run(isa: str, draft: Draft, changes: list[Edit]) -> None:
     run_exact(draft, changes, isa)
 
 
 @pytest.mark.parametrize("isa", _core.isas())
-@examples(150)
+@examples(450)
 @given(seed=SEEDS)
 def test_a_stream_of_a_seed_equals_a_dense_run(isa: str, seed: int) -> None:
     run_exact(make_draft(Choices(seed)), make_edits(seed), isa)
 
 
 @pytest.mark.parametrize("isa", _core.isas())
-@examples(30)
+@examples(90)
 @given(seed=SEEDS)
 def test_maps_shared_among_threads_equal_a_dense_run(isa: str, seed: int) -> None:
     run_exact(make_draft(Choices(seed), big=True), make_edits(seed), isa)
 
 
-@examples(20)
+@examples(60)
 @given(draft=drafts(), changes=edits(), where=st.integers(0, 5))
 def test_a_reset_makes_one_step_dense_and_changes_nothing(draft: Draft, changes: list[Edit], where: int) -> None:
     plan = draft.build("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_streams_that_step_at_once_give_the_same_bits(shared: bool, seed: int) -
                 step(draft, stream, frame)
                 check_equal({x: stream.array(x) for x in draft.readable}, arrays, "map")
 
-    together([lambda run=run: job(*run) for run in runs])
+    together([partial(job, *run) for run in runs])
 
 
 def test_threads_do_not_change_bits() -> None:
