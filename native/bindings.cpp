@@ -45,7 +45,8 @@ ParsedActivation parse(nb::tuple t) {
         {"prelu", Activation::prelu}, {"sigmoid", Activation::sigmoid}, {"tanh", Activation::tanh},
         {"hardsigmoid", Activation::hardsigmoid}, {"hardswish", Activation::hardswish}, {"gelu", Activation::gelu},
         {"gelu_tanh", Activation::gelu_tanh}, {"erf", Activation::erf}, {"elu", Activation::elu},
-        {"softplus", Activation::softplus}, {"mish", Activation::mish}};
+        {"softplus", Activation::softplus}, {"mish", Activation::mish}, {"exp", Activation::exp}, {"log", Activation::log},
+        {"sqrt", Activation::sqrt}};
     if (t.size() == 0) throw std::invalid_argument("an activation is a tuple that starts with its kind");
     const auto name = nb::cast<std::string>(t[0]);
     ParsedActivation out;
@@ -132,7 +133,7 @@ int conv(Plan& plan, int x, int out, const Floats& weight, std::optional<Floats>
 
 void bind_plan(nb::module_& m) {
     nb::class_<Plan>(m, "Plan")
-        .def(nb::init<std::string_view>(), "isa"_a = "")
+        .def(nb::init<std::string_view, bool>(), "isa"_a = "", "fuse"_a = true)
         .def("map", &Plan::map, "height"_a, "width"_a, "channels"_a)
         .def("channels_of", &Plan::channels_of, "parent"_a, "first"_a, "count"_a)
         .def("part_of", &Plan::part_of, "parent"_a, "first"_a, "count"_a)
@@ -194,6 +195,7 @@ void bind_plan(nb::module_& m) {
         .def_prop_ro("weight_bytes", &Plan::weight_bytes)
         .def_prop_ro("isa", [](const Plan& p) { return std::string(p.kernels().name); })
         .def_prop_ro("cut_maps", [](const Plan& p) { return p.cut_maps(); })
+        .def("stored", &Plan::stored, "x"_a)
         .def("map_shape", [](const Plan& p, int id) {
             const Map& map = p.checked(id);
             return std::make_tuple(map.height, map.width, map.channels);
@@ -245,6 +247,7 @@ void bind_state(nb::module_& m) {
         .def("array", [](const State& s, int x) {
             require_stream(s, "array");
             const Map& map = s.plan().checked(x);
+            if (!s.plan().stored(x)) throw std::invalid_argument("the map is not stored: the op that reads it has absorbed its producer");
             float* data;
             auto array = make_array<float>({static_cast<size_t>(map.height), static_cast<size_t>(map.width), static_cast<size_t>(map.channels)}, data);
             for (int y = 0; y < map.height; y++)
@@ -271,6 +274,7 @@ void bind_state(nb::module_& m) {
 }  // namespace
 
 NB_MODULE(_core, m) {
+    nb::set_leak_warnings(false);  // a script that ends with a stream in a global variable is not a defect
     m.doc() = "The native engine: plans, states, steps.";
     m.def("isas", &usable_isas);
     m.def("default_isa", [] { return std::string(kernels_of("").name); });

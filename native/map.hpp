@@ -16,7 +16,7 @@ struct Halo {
 struct Root {
     int height, width, channels;
     Halo halo;
-    int64_t slack = 0;           // floats readable after the last pixel's halo (second pixel of an odd pair)
+    bool in_streams = true, in_dense = true;  // false: its producer is absorbed by its reader, it is never stored
     bool halo_allowed = true;    // false once a view of it scatters or flattens its pixels
     int first_op = -1, last_op = -1;  // liveness in a dense-only state; first_op = -1: filled before the first op
     int64_t row_stride = 0, origin = 0, floats = 0;  // origin: of pixel (0, 0)
@@ -36,6 +36,7 @@ struct Map {
     int64_t offset = 0, row_stride = 0, pixel_stride = 0;  // floats from the root's first float; fixed by seal()
 
     int64_t at(int y, int x) const { return offset + y * row_stride + x * pixel_stride; }
+    bool same_pixels(const Map& o) const { return height == o.height && width == o.width; }
     bool same_size(const Map& o) const { return height == o.height && width == o.width && channels == o.channels; }
 };
 

@@ -9,7 +9,9 @@
 namespace reconv {
 namespace {
 
-constexpr int64_t kAlign = 16;  // floats: roots start on cache lines
+constexpr int64_t kAlign = 16;     // floats: roots start on cache lines
+constexpr int64_t kOverread = 16;  // floats: the last vector of a pixel's channels may reach past them
+constexpr int kListedRuns = 8192;  // at the most in one list of stale runs, unless a single row has more
 
 int64_t aligned(int64_t floats) { return (floats + kAlign - 1) / kAlign * kAlign; }
 
@@ -27,7 +29,7 @@ std::string size_of(const Map& m) {
 
 }  // namespace
 
-Plan::Plan(std::string_view isa) : kernels_(&kernels_of(isa)) {}
+Plan::Plan(std::string_view isa, bool fuse) : kernels_(&kernels_of(isa)), fuse_(fuse) {}
 
 void Plan::require(bool ok, const std::string& what) const {
     if (!ok) throw std::invalid_argument(what);
@@ -161,8 +163,6 @@ void Plan::need_halo(int map, const Window& w, int out) {
     const int bottom = (o.height - 1) * w.stride_y + (w.kernel_y - 1) * w.dilation_y - w.pad_y - (m.height - 1);
     const int right = (o.width - 1) * w.stride_x + (w.kernel_x - 1) * w.dilation_x - w.pad_x - (m.width - 1);
     Root& root = roots_[m.root];
-    // the second pixel of a pair may lie one stride past the last one
-    root.slack = std::max<int64_t>(root.slack, static_cast<int64_t>(w.stride_x + 1) * root.channels * 8);
     if (top <= 0 && left <= 0 && bottom <= 0 && right <= 0) return;
     for (int id = map; id >= 0; id = maps_[id].parent)
         require(maps_[id].view != View::phase && maps_[id].view != View::pixels,
@@ -285,14 +285,55 @@ int Plan::gather(int x, int out, std::vector<int32_t> index, float fill) {
     return add(make_gather(x, out, std::move(index), fill, maps_), {x}, out, false);
 }
 
+// A depthwise convolution whose only reader is a pointwise one is done by that reader, pixel by pixel, and never written:
+// in dense-only states always; in streams where the pointwise part is so cheap that a cutoff between the two would cost
+// more than the multiply-adds it can save.
+void Plan::absorb() {
+    constexpr int64_t kCheapMacs = 1024;
+    const int count = static_cast<int>(ops_.size());
+    for (auto* list : {&stream_done_by_, &dense_done_by_}) {
+        list->resize(count);
+        for (int i = 0; i < count; i++) (*list)[i] = i;
+    }
+    stream_front_.assign(count, -1);
+    dense_front_.assign(count, -1);
+    if (!fuse_) return;
+    std::vector<int> readers(maps_.size(), 0), producer(maps_.size(), -1), views(roots_.size(), 0);
+    for (const Map& m : maps_) views[m.root]++;
+    for (const Border& b : outputs_) readers[b.map]++;
+    for (int i = 0; i < count; i++) {
+        for (int in : ops_[i]->inputs) readers[in]++;
+        producer[ops_[i]->out] = i;
+    }
+    for (int i = 0; i < count; i++) {
+        Op& op = *ops_[i];
+        if (op.inputs.empty()) continue;
+        const int between = op.inputs[0], front = producer[between];
+        if (front < 0 || readers[between] != 1 || views[maps_[between].root] != 1) continue;
+        const bool in_streams = op.macs_per_pixel <= kCheapMacs;
+        if (!op.absorb(*ops_[front], in_streams, maps_)) continue;
+        dense_done_by_[front] = i;
+        dense_front_[i] = front;
+        Root& root = roots_[maps_[between].root];
+        root.in_dense = false;
+        for (int in : ops_[front]->inputs) roots_[maps_[in].root].last_op = std::max(roots_[maps_[in].root].last_op, i);
+        if (!in_streams) continue;
+        stream_done_by_[front] = i;
+        stream_front_[i] = front;
+        root.in_streams = false;
+        op.inputs[0] = ops_[front]->inputs[0];
+        std::erase(cut_maps_, between);
+    }
+}
+
 void Plan::lay_out_roots() {
     for (Root& r : roots_) {
         const int64_t c = r.channels;
         r.row_stride = (r.width + r.halo.side) * c;
         r.origin = aligned(r.halo.top * r.row_stride + r.halo.side * c);
-        r.floats = aligned(r.origin + (r.height + r.halo.bottom) * r.row_stride + r.halo.side * c + r.slack + 64);
+        r.floats = aligned(r.origin + (r.height + r.halo.bottom) * r.row_stride + r.halo.side * c + kOverread);
         r.stream_offset = stream_floats_;
-        stream_floats_ += r.floats;
+        if (r.in_streams) stream_floats_ += r.floats;
     }
     for (Map& m : maps_) {
         if (m.parent < 0) {
@@ -324,7 +365,8 @@ void Plan::share_memory() {
     for (const Border& b : inputs_) roots_[maps_[b.map].root].first_op = -1;
     for (const Border& b : outputs_) roots_[maps_[b.map].root].last_op = end;
     std::vector<Root*> order;
-    for (Root& r : roots_) order.push_back(&r);
+    for (Root& r : roots_)
+        if (r.in_dense) order.push_back(&r);
     std::stable_sort(order.begin(), order.end(), [](const Root* a, const Root* b) { return a->floats > b->floats; });
     std::vector<Root*> placed;
     for (Root* r : order) {
@@ -345,6 +387,7 @@ void Plan::share_memory() {
 
 void Plan::seal() {
     require(!sealed_, "the plan is sealed");
+    absorb();
     lay_out_roots();
     share_memory();
     for (const auto& op : ops_) {
@@ -387,9 +430,14 @@ int64_t Plan::stale_words() const {
     return words;
 }
 
+int Plan::band_rows(int width) const { return std::max(kListedRuns / ((width + 1) / 2), 1); }
+
 int64_t Plan::most_runs() const {
     int64_t most = 1;
-    for (const Map& m : maps_) most = std::max(most, static_cast<int64_t>(m.height) * ((m.width + 1) / 2));
+    for (const Map& m : maps_) {
+        const int64_t rows = std::min(m.height, band_rows(m.width));
+        most = std::max({most, static_cast<int64_t>(m.height), rows * ((m.width + 1) / 2)});
+    }
     return most;
 }
 

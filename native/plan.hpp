@@ -15,7 +15,7 @@ struct Border {  // between a map and a user's array, strides in elements for y,
 
 class Plan {
 public:
-    explicit Plan(std::string_view isa);
+    explicit Plan(std::string_view isa, bool fuse = true);
     Plan(const Plan&) = delete;
     Plan& operator=(const Plan&) = delete;
 
@@ -66,18 +66,25 @@ public:
     int64_t state_bytes(bool dense_only) const;
     int stale_sets() const { return stale_sets_; }
     int64_t stale_words() const;                                // of all stale sets together
-    int64_t most_runs() const;                                  // of one op's list
+    int64_t most_runs() const;                                  // of one list
+    int band_rows(int width) const;                             // rows of a map that are listed at a time
     int row_words() const { return row_words_; }                // scratch for spread
     int64_t weight_floats() const;                              // cutoff weights of all cut maps
     int padded(int channels) const { return (channels + kernels_->width - 1) / kernels_->width * kernels_->width; }
 
     const Map& checked(int id) const;
+    // the op that does this one's work (itself, where it is not absorbed)
+    int done_by(int op, bool dense_only) const { return dense_only ? dense_done_by_[op] : stream_done_by_[op]; }
+    // the op that this one has absorbed, or -1
+    int front_of(int op, bool dense_only) const { return dense_only ? dense_front_[op] : stream_front_[op]; }
+    bool stored(int map) const { return roots_[checked(map).root].in_streams; }
 
 private:
     int add(OpPtr op, std::vector<int> inputs, int out, bool cut, int64_t macs_per_pixel = 0);
     int view(Map map, int parent);
     void require(bool ok, const std::string& what) const;
     void need_halo(int map, const Window& window, int out);
+    void absorb();
     void lay_out_roots();
     void share_memory();
 
@@ -89,7 +96,8 @@ private:
     std::vector<int> cut_maps_;
     int64_t stream_floats_ = 0, dense_floats_ = 0, scratch_floats_ = 0;
     int stale_sets_ = 0, row_words_ = 0;
-    bool sealed_ = false;
+    std::vector<int> stream_done_by_, dense_done_by_, stream_front_, dense_front_;
+    bool fuse_, sealed_ = false;
 };
 
 }  // namespace reconv

@@ -119,9 +119,9 @@ void spread(const Bits& in, const Bits& out, const Taps& taps, std::span<uint64_
     }
 }
 
-int64_t collect_runs(const Bits& bits, std::vector<Run>& runs) {
+int64_t collect_runs(const Bits& bits, int first, int last, std::vector<Run>& runs) {
     int64_t total = 0;
-    for (int y = 0; y < bits.height; y++) {
+    for (int y = first; y < last; y++) {
         const uint64_t* row = bits.row(y);
         int open = -1;  // start of a run that reached the end of the last word
         for (int i = 0; i < bits.row_words; i++) {

@@ -42,8 +42,8 @@ struct Run {
     int y, x0, x1;
 };
 
-// Appends the runs of the set in row-major order and returns the number of pixels; `runs` must have room for them
-// (a set has at most height * ((width + 1) / 2) runs).
-int64_t collect_runs(const Bits& bits, std::vector<Run>& runs);
+// Appends the runs of the rows [first, last) in row-major order and returns the number of their pixels. `runs` should have
+// room for them: a row has at most (width + 1) / 2.
+int64_t collect_runs(const Bits& bits, int first, int last, std::vector<Run>& runs);
 
 }  // namespace reconv

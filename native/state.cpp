@@ -52,7 +52,10 @@ State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads,
     if (bytes >= kPage) madvise(floats_, bytes, MADV_HUGEPAGE);
 #endif
     std::memset(floats_, 0, bytes);
-    for (const Root& r : plan_->roots()) roots_.push_back(floats_ + (dense_only ? r.dense_offset : r.stream_offset));
+    for (const Root& r : plan_->roots()) {
+        const bool kept = dense_only ? r.in_dense : r.in_streams;
+        roots_.push_back(kept ? floats_ + (dense_only ? r.dense_offset : r.stream_offset) : nullptr);
+    }
     memory_ = {&maps, &roots_};
     bytes_ = static_cast<int64_t>(floats) * 4;
     runs_.reserve(static_cast<size_t>(plan_->most_runs()));
@@ -174,8 +177,10 @@ void State::load_inputs(std::span<const float* const> sources, Threads::Session&
 }
 
 void State::run_op(int index, Threads::Session& team) {
+    if (plan_->done_by(index, dense_only_) != index) return;
     const Op& op = *plan_->ops()[index];
     const Map& o = memory_.map(op.out);
+    const int front = plan_->front_of(index, dense_only_);
     runs_.clear();
     Cutoff cutoff;
     int64_t pixels = 0;
@@ -187,6 +192,7 @@ void State::run_op(int index, Threads::Session& team) {
         pixels = static_cast<int64_t>(o.height) * o.width;
         if (!dense_only_) {
             todo_[index].fill();
+            if (front >= 0) todo_[front].fill();
             stale_[o.stale].fill();
         }
     } else {
@@ -198,26 +204,41 @@ void State::run_op(int index, Threads::Session& team) {
         }
         const Bits &todo = todo_[index], &moved = stale_[o.stale];
         todo.clear();
+        if (front >= 0) todo_[front].clear();
         moved.clear();
         if (!any) return;
         op.spread(op_inputs_, todo, row_);
-        pixels = collect_runs(todo, runs_);
         if (op.cut)
             cutoff = {true, weights_of(op.out), tolerance_ * tolerance_, moved};
         else
             moved.unite(todo);
     }
+    if (was_dense_) {
+        account(op, front, pixels);
+        return dispatch(op, cutoff, pixels, front >= 0, team);
+    }
+    if (front >= 0) todo_[front].unite(todo_[index]);
+    const int band = plan_->band_rows(o.width);
+    for (int y = 0; y < o.height; y += band) {
+        runs_.clear();
+        pixels = collect_runs(todo_[index], y, std::min(y + band, o.height), runs_);
+        account(op, front, pixels);
+        if (pixels) dispatch(op, cutoff, pixels, front >= 0, team);
+    }
+}
+
+void State::account(const Op& op, int front, int64_t pixels) {
     recomputed_macs_ += pixels * op.macs_per_pixel;
-    if (pixels) dispatch(op, cutoff, pixels, team);
+    if (front >= 0) recomputed_macs_ += pixels * plan_->ops()[front]->macs_per_pixel;
 }
 
 // Shares an op's runs among the team: pieces of about equal numbers of pixels, taken by whoever is free.
-void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads::Session& team) {
+void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fused, Threads::Session& team) {
     const int64_t cost = op.pixel_cost(plan_->maps());
     if (cost == 0) return;
     const int64_t floats = plan_->scratch_floats();
     if (team.count() == 1 || !op.splits() || pixels * cost < kShare || pixels <= 2 * plan_->kernels().pairs) {
-        op.run({memory_, &plan_->kernels(), runs_, cutoff, thread_scratch(floats), true});
+        op.run({memory_, &plan_->kernels(), runs_, cutoff, thread_scratch(floats), true, fused});
         return;
     }
     const int64_t block = 2 * plan_->kernels().pairs;
@@ -246,12 +267,12 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads
                         at++;
                         if (at == runs_.size()) break;
                     }
-                    op.run({memory_, &plan_->kernels(), std::span<const Run>(runs_).subspan(from, at - from), cutoff, scratch, false});
+                    op.run({memory_, &plan_->kernels(), std::span<const Run>(runs_).subspan(from, at - from), cutoff, scratch, false, fused});
                     continue;
                 }
                 const int64_t end = std::min(start + length, last);
                 const Run part{whole.y, static_cast<int>(whole.x0 + first - start), static_cast<int>(whole.x0 + end - start)};
-                op.run({memory_, &plan_->kernels(), std::span<const Run>(&part, 1), cutoff, scratch, false});
+                op.run({memory_, &plan_->kernels(), std::span<const Run>(&part, 1), cutoff, scratch, false, fused});
                 first = end;
                 if (end == start + length) start += length, at++;
             }

@@ -48,7 +48,8 @@ private:
 
     void load_inputs(std::span<const float* const> sources, Threads::Session& team);
     void run_op(int op, Threads::Session& team);
-    void dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, Threads::Session& team);
+    void dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fused, Threads::Session& team);
+    void account(const Op& op, int front, int64_t pixels);
     bool estimate();
     void clear_halo(const Root& root, float* memory) const;
     const float* weights_of(int map) const;

@@ -14,7 +14,7 @@ namespace reconv {
 
 enum class Activation : int32_t {
     none, clip, silu,  // applied in registers by the convolution kernels
-    leaky, prelu, sigmoid, tanh, hardsigmoid, hardswish, gelu, gelu_tanh, erf, elu, softplus, mish,
+    leaky, prelu, sigmoid, tanh, hardsigmoid, hardswish, gelu, gelu_tanh, erf, elu, softplus, mish, exp, log, sqrt,
 };
 constexpr int kFusedActivations = 3;  // none, clip, silu
 

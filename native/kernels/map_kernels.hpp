@@ -27,6 +27,15 @@ INLINE vec apply(vec x, const ActivationSpec& spec) {
             }
             return spec.kind == Activation::mish ? x * hyperbolic_tangent(soft) : soft;
         }
+        case Activation::exp:
+            for (int i = 0; i < VL; i++) x[i] = __builtin_expf(x[i]);
+            return x;
+        case Activation::log:
+            for (int i = 0; i < VL; i++) x[i] = __builtin_logf(x[i]);
+            return x;
+        case Activation::sqrt:
+            for (int i = 0; i < VL; i++) x[i] = __builtin_sqrtf(x[i]);
+            return x;
         default: return x;
     }
 }

@@ -4,6 +4,9 @@
 #include "filter.hpp"
 
 namespace reconv {
+
+bool is_depthwise(const Op& op);  // depthwise.cpp
+
 namespace {
 
 constexpr int kPartFloats = 6144;  // of weights in a part of a window: half of a first cache of 48 KiB
@@ -40,11 +43,41 @@ public:
 
     int64_t bytes() const override { return static_cast<int64_t>((packed_.size() + packed_bias_.size()) * sizeof(float)); }
 
-protected:
-    bool whole_vectors() const override { return whole_; }
+    bool absorb(const Op& before, bool in_streams, const std::vector<Map>& maps) override {
+        const bool pointwise = window_.kernel_y == 1 && window_.kernel_x == 1 && window_.stride_y == 1 && window_.stride_x == 1 &&
+                               window_.pad_y == 0 && window_.pad_x == 0 && params_.groups == 1;
+        if (!pointwise || !is_depthwise(before) || !maps[x_].same_pixels(maps[out])) return false;
+        const auto& front = static_cast<const Filter&>(before);
+        if (!front.plain()) return false;
+        front_ = &front;
+        front_in_streams_ = in_streams;
+        return true;
+    }
 
-    void compute(const Kernels& kernels, Block* blocks, int count) const override {
+    void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
+        if (!front_in_streams_) return Filter::spread(stale, todo, row);
+        front_->spread(stale.first(1), todo, row);
+        if (stale.size() > 1) todo.unite(stale[1]);
+    }
+    int spread_words(const std::vector<Map>& maps) const override {
+        return front_ ? std::max(front_->spread_words(maps), Filter::spread_words(maps)) : Filter::spread_words(maps);
+    }
+    int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const override {
+        const int64_t rows = front_ ? (blocks_ + 2) * 2 * kernels.pairs * row_floats(kernels, maps[x_].channels) : 0;
+        return Filter::scratch_floats(kernels, maps) + rows;
+    }
+    int64_t pixel_cost(const std::vector<Map>& maps) const override {
+        return Filter::pixel_cost(maps) + (front_ ? front_->pixel_cost(maps) : 0);
+    }
+
+    void compute(const Task& task, Block* blocks, int count, float* rows) const override {
+        const Kernels& kernels = *task.kernels;
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
+        if (front_ && task.fused) compute_front(task, blocks, count, rows);
+        for (int b = 0; b < count; b++) {
+            set_window(blocks[b].args);
+            if (!(front_ && task.fused)) blocks[b].args.pair_stride = blocks[b].step;
+        }
         for (const Tile& tile : tiles_) {
             const float* weights = packed_.data() + tile.weights;
             for (size_t part = 0; part < parts_.size(); part++) {
@@ -74,7 +107,33 @@ protected:
         }
     }
 
+protected:
+    bool whole_vectors() const override { return whole_; }
+    const Filter& head(const Task& task) const override { return front_ && task.fused ? *front_ : static_cast<const Filter&>(*this); }
+
 private:
+    static int64_t row_floats(const Kernels& kernels, int channels) {
+        return (channels + 2 * kernels.width) / kernels.width * kernels.width;
+    }
+
+    // The depthwise filter's pixels go into rows of scratch, which then are this convolution's input.
+    void compute_front(const Task& task, Block* blocks, int count, float* rows) const {
+        const int channels = task.memory.map(x_).channels, full = 2 * task.kernels->pairs;
+        const int64_t floats = row_floats(*task.kernels, channels);
+        for (int b = 0; b < count; b++, rows += full * floats) {
+            Block& block = blocks[b];
+            float* out[kMaxPixels];
+            std::copy_n(block.args.out, full, out);
+            for (int m = 0; m < full; m++) block.args.out[m] = rows + m * floats;
+            front_->compute(task, &block, 1, nullptr);
+            for (int m = 0; m < block.pixels; m++) front_->activate(*task.kernels, rows + m * floats, channels);
+            std::copy_n(out, full, block.args.out);
+            const int step = block.single ? 1 : 2;
+            for (int m = 0; m < block.pixels; m += step) block.args.in[m / step] = rows + m * floats;
+            block.args.pair_stride = floats;
+        }
+    }
+
     struct Tile {  // one or two vectors of output channels of one group
         int64_t weights, bias;
         int first_channel, vectors;
@@ -126,6 +185,8 @@ private:
     std::vector<Part> parts_;
     std::vector<Tile> tiles_;
     int out_channels_;
+    const Filter* front_ = nullptr;  // a depthwise convolution done here, pixel by pixel, and not kept as a map
+    bool front_in_streams_ = false;
     bool whole_ = false, streams_ = false;
 };
 

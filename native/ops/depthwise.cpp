@@ -35,18 +35,22 @@ public:
     int64_t bytes() const override { return static_cast<int64_t>((packed_.size() + bias_.size()) * sizeof(float)); }
     int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 4 + channels_; }
 
-protected:
-    bool whole_vectors() const override { return padded_ == channels_; }
 
-    void compute(const Kernels& kernels, Block* blocks, int count) const override {
+    void compute(const Task& task, Block* blocks, int count, float*) const override {
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
         for (int b = 0; b < count; b++) {
             BlockArgs& args = blocks[b].args;
+            set_window(args);
+            args.pair_stride = blocks[b].step;
             args.weights = packed_.data();
             args.bias = bias_.data();
-            kernels.depthwise[blocks[b].single][blocks[b].pairs()][activation](args, channels_, padded_);
+            args.first_channel = 0;
+            task.kernels->depthwise[blocks[b].single][blocks[b].pairs()][activation](args, channels_, padded_);
         }
     }
+
+protected:
+    bool whole_vectors() const override { return padded_ == channels_; }
 
 private:
     std::vector<float> weight_, bias_, packed_;
@@ -54,6 +58,8 @@ private:
 };
 
 }  // namespace
+
+bool is_depthwise(const Op& op) { return dynamic_cast<const Depthwise*>(&op) != nullptr; }
 
 OpPtr make_depthwise(int x, std::span<const float> weight, int channels, int kernel_y, int kernel_x,
                      std::span<const float> bias, const ConvParams& p) {

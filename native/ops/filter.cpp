@@ -25,8 +25,8 @@ int64_t Filter::scratch_floats(const Kernels& kernels, const std::vector<Map>& m
 class Filter::Filling {
 public:
     Filling(const Filter& filter, const Task& task)
-        : filter_(filter), task_(task), in_(task.memory.map(filter.x_)), out_(task.memory.map(filter.out)) {
-        const Window& w = filter.window_;
+        : filter_(filter), head_(filter.head(task)), task_(task), in_(task.memory.map(head_.x_)), out_(task.memory.map(filter.out)) {
+        const Window& w = head_.window_;
         source_ = (*task.memory.roots)[in_.root] + in_.offset - w.pad_y * in_.row_stride - w.pad_x * in_.pixel_stride;
         target_ = (*task.memory.roots)[out_.root] + out_.offset;
         row_step_ = w.stride_y * in_.row_stride;
@@ -35,6 +35,7 @@ public:
         row_floats_ = (out_.channels + 2 * task.kernels->width) / task.kernels->width * task.kernels->width;
         full_ = 2 * task.kernels->pairs;
         trash_ = task.scratch + static_cast<int64_t>(filter.blocks_ + 2) * full_ * row_floats_;
+        rows_ = trash_ + row_floats_;
         for (int b = 0; b < filter.blocks_ + 2; b++) open(blocks_[b], b);  // one more of pairs at the end, one of singles
         pairs_ = &blocks_[0];
         singles_ = &blocks_[filter.blocks_ + 1];
@@ -75,14 +76,8 @@ public:
 private:
     void open(Block& block, int index) {
         BlockArgs& args = block.args;
-        args.taps = filter_.taps_.data();
-        args.tap_count = static_cast<int>(filter_.taps_.size());
-        args.run = filter_.run_;
-        args.low = filter_.params_.activation.a;
-        args.high = filter_.params_.activation.b;
-        args.pair_stride = pixel_step_;
+        block.step = pixel_step_;
         args.first_channel = 0;
-        args.resume = false;
         block.pixels = 0;
         block.single = false;
         block.wanted = 0;
@@ -100,7 +95,7 @@ private:
         if (!task_.cutoff.compare) return;
         // scattered pixels: no hardware prefetcher sees them coming
         for (int c = 0; c < out_.channels; c += 16) __builtin_prefetch(to + c, 1);
-        for (int c = 0; c < in_.channels; c += 16) __builtin_prefetch(from + filter_.ahead_ + c);
+        for (int c = 0; c < in_.channels; c += 16) __builtin_prefetch(from + head_.ahead_ + c);
     }
 
     void next_pairs() {
@@ -110,13 +105,13 @@ private:
 
     // Computed at once: single pixels are rare where there are many pixels.
     void next_singles() {
-        filter_.compute(*task_.kernels, singles_, 1);
+        filter_.compute(task_, singles_, 1, rows_);
         filter_.finish(task_, *singles_, direct_);
         clear(*singles_);
     }
 
     void flush() {
-        if (count_) filter_.compute(*task_.kernels, blocks_, count_);
+        if (count_) filter_.compute(task_, blocks_, count_, rows_);
         for (int b = 0; b < count_; b++) {
             filter_.finish(task_, blocks_[b], direct_);
             clear(blocks_[b]);
@@ -130,17 +125,26 @@ private:
         block.wanted = 0;
     }
 
-    const Filter& filter_;
+    const Filter &filter_, &head_;
     const Task& task_;
     const Map &in_, &out_;
     const float* source_;
-    float *target_, *trash_;
+    float *target_, *trash_, *rows_;
     int64_t row_step_, pixel_step_, row_floats_;
     bool direct_;
     int full_, count_ = 0;
     Block blocks_[kMostBlocks + 2];
     Block *pairs_, *singles_;
 };
+
+void Filter::set_window(BlockArgs& args) const {
+    args.taps = taps_.data();
+    args.tap_count = static_cast<int>(taps_.size());
+    args.run = run_;
+    args.low = params_.activation.a;
+    args.high = params_.activation.b;
+    args.resume = false;
+}
 
 void Filter::run(const Task& task) const {
     Filling filling(*this, task);
@@ -156,7 +160,7 @@ void Filter::finish(const Task& task, Block& block, bool direct) const {
         for (uint32_t left = block.wanted; left; left &= left - 1) {
             const int m = __builtin_ctz(left);
             float* values = block.args.out[m];
-            if (!fused_) kernels.activate(values, channels, params_.activation);
+            activate(kernels, values, channels);
             if (residual)
                 kernels.add_activate(values, task.memory.pixel(params_.residual, block.y[m], block.x[m]), channels, params_.after);
             else if (after)

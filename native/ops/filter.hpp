@@ -15,8 +15,15 @@ public:
     void run(const Task&) const override;
     int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 8 + 1; }
 
-protected:
-    static constexpr int kMostBlocks = 8;
+    // Fills the out rows of the blocks, first activation included where `fused_` says so. `rows` is scratch.
+    struct Block;
+    virtual void compute(const Task&, Block* blocks, int count, float* rows) const = 0;
+    const Window& window() const { return window_; }
+    // false: its result needs more than its kernel and first activation (a residual)
+    bool plain() const { return params_.residual < 0 && params_.after.kind == Activation::none; }
+    void activate(const Kernels& kernels, float* values, int channels) const {
+        if (!fused_) kernels.activate(values, channels, params_.activation);
+    }
 
     struct Block {
         BlockArgs args;
@@ -25,11 +32,16 @@ protected:
         uint32_t wanted;             // bit per pixel; a block of an odd number of single pixels repeats the last one
         float* stored[kMaxPixels];   // the pixel in the map
         int y[kMaxPixels], x[kMaxPixels];
+        ptrdiff_t step;              // between the two pixels of a pair in the input map, floats
         int pairs() const { return pixels / 2; }
     };
 
-    // Fills the out rows of the blocks, first activation included where `fused_` says so.
-    virtual void compute(const Kernels&, Block* blocks, int count) const = 0;
+protected:
+    static constexpr int kMostBlocks = 8;
+
+    void set_window(BlockArgs& args) const;
+    // The filter whose window the block's addresses are for: this one's, or the depthwise one in front of it.
+    virtual const Filter& head(const Task&) const { return *this; }
     // true: kernels may write whole vectors of a pixel without touching what follows it
     virtual bool whole_vectors() const = 0;
 

@@ -40,6 +40,7 @@ struct Task {
     Cutoff cutoff;
     float* scratch;             // scratch_floats() of this thread, 64-byte aligned
     bool alone;                 // no other thread works on this op now
+    bool fused;                 // the op does an absorbed one as well
 
     // Sets bits of a word of cutoff.moved; rows are split among threads, so a word may be shared.
     void set(uint64_t* word, uint64_t mask) const {
@@ -61,6 +62,12 @@ public:
     virtual void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const = 0;
     // words of scratch that spread() needs beyond one row of its input
     virtual int spread_words(const std::vector<Map>& maps) const;
+    // Takes over `before`, the only producer of the op's first input and read by nobody else: in dense-only states always,
+    // in streams where `in_streams` says so (its result is then no map, and not under cutoff). False: it cannot.
+    virtual bool absorb(const Op& before, bool in_streams, const std::vector<Map>& maps) {
+        (void)before, (void)in_streams, (void)maps;
+        return false;
+    }
     // Called once when strides are fixed.
     virtual void prepare(const Kernels&, const std::vector<Map>&) {}
     virtual int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const { return 0; }

@@ -156,7 +156,7 @@ void test_runs(Random& random) {
         std::vector<Run> runs;
         runs.reserve(static_cast<size_t>(height) * ((width + 1) / 2));
         const size_t room = runs.capacity();
-        const int64_t count = collect_runs(set.bits, runs);
+        const int64_t count = collect_runs(set.bits, 0, set.bits.height, runs);
         check(runs.capacity() == room, "more runs than foretold");
         BitMap again(height, width);
         int64_t pixels = 0;

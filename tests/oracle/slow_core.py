@@ -61,6 +61,9 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
 }
 ARITHMETIC: dict[str, Callable[..., Array]] = {
     "add": np.add,

@@ -122,14 +122,6 @@ def reciprocal(b: Builder, node: Node) -> list[Result]:
     return [with_constant(b, b.value(node, 0), "div", np.asarray(1, np.float32), first=True)]
 
 
-def exponential(b: Builder, node: Node) -> list[Result]:
-    return [with_constant(b, b.value(node, 0), "pow", np.asarray(np.e, np.float32), first=True)]
-
-
-def square_root(b: Builder, node: Node) -> list[Result]:
-    return [with_constant(b, b.value(node, 0), "pow", np.asarray(0.5, np.float32))]
-
-
 def arithmetic(kind: str) -> Lowering:
     """Add, Sub, Mul, Div, Min, Max, Pow: of two, or for Min and Max of any number of operands."""
 
