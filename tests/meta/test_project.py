@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,14 +43,19 @@ BESIDE = re.compile(r"(?<![\w./])(?:\.\./)+\w[\w.-]*")
 
 
 def committed(*patterns: str) -> list[Path]:
-    """The files of the clone that git knows or would add; all matching files where there is no git."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if listed.returncode == 0:
-        return [path for line in listed.stdout.splitlines() if (path := ROOT / line).is_file()]
-    return [path for pattern in patterns for path in ROOT.rglob(pattern) if ".venv" not in path.parts]
+    """The files of the clone that git knows or would add; without git, all that match where tools leave nothing."""
+    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    if shutil.which("git"):
+        listed = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+        if listed.returncode == 0:
+            return [path for line in listed.stdout.splitlines() if (path := ROOT / line).is_file()]
+    files = (path for path in sorted(ROOT.rglob("*")) if path.is_file() and not _left_by_tools(path))
+    return [path for path in files if any(path.match(pattern) for pattern in patterns)]
+
+
+def _left_by_tools(path: Path) -> bool:
+    parts = path.relative_to(ROOT).parts
+    return parts[0] in {"build", "dist", "out"} or any(part[0] == "." and part != ".ci" for part in parts)
 
 
 def make_targets(makefile: str) -> set[str]:

@@ -19,6 +19,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"reconv {__version__}\n"
 
 
+def test_the_package_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "reconv", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"reconv {__version__}\n"
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     overview = capsys.readouterr().out
