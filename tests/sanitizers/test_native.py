@@ -16,7 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {
-    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+    # Frames that the sanitizer moves to the heap to see uses after a return are aligned to 32 bytes, vectors need 64.
+    "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1",
 }
