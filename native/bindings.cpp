@@ -115,7 +115,7 @@ void require_stream(const State& s, const char* what) {
 }
 
 int conv(Plan& plan, int x, int out, const Floats& weight, std::optional<Floats> bias, Pair strides, Pair pads, Pair dilations,
-         int groups, nb::tuple activation, int residual, nb::tuple after, bool cut) {
+         int groups, nb::tuple activation, int residual, nb::tuple after, bool cut, int64_t macs) {
     if (weight.ndim() != 4) throw std::invalid_argument("conv: the weight is (out channels, in channels / groups, kh, kw)");
     ConvParams p;
     p.stride_y = strides.first, p.stride_x = strides.second, p.pad_y = pads.first, p.pad_x = pads.second;
@@ -128,7 +128,7 @@ int conv(Plan& plan, int x, int out, const Floats& weight, std::optional<Floats>
                                    static_cast<int>(weight.shape(3))};
     const std::span<const float> values(weight.data(), weight.size());
     const std::span<const float> offsets = bias ? std::span<const float>(bias->data(), bias->size()) : std::span<const float>();
-    return plan.conv(x, out, values, shape, offsets, p, cut);
+    return plan.conv(x, out, values, shape, offsets, p, cut, macs);
 }
 
 void bind_plan(nb::module_& m) {
@@ -145,7 +145,7 @@ void bind_plan(nb::module_& m) {
         .def("input", &Plan::input, "x"_a, "strides"_a)
         .def("output", &Plan::output, "x"_a, "strides"_a)
         .def("conv", &conv, "x"_a, "out"_a, "weight"_a, "bias"_a.none(), "strides"_a, "pads"_a, "dilations"_a, "groups"_a,
-             "activation"_a, "residual"_a = -1, "activation_after"_a = nb::make_tuple("none"), "cut"_a = true)
+             "activation"_a, "residual"_a = -1, "activation_after"_a = nb::make_tuple("none"), "cut"_a = true, "macs"_a = 0)
         .def("max_pool", [](Plan& p, int x, int out, Pair kernel, Pair strides, Pair pads, Pair dilations) {
             return p.max_pool(x, out, pool_params(kernel, strides, pads, dilations));
         }, "x"_a, "out"_a, "kernel"_a, "strides"_a, "pads"_a, "dilations"_a)

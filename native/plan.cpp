@@ -174,7 +174,7 @@ void Plan::need_halo(int map, const Window& w, int out) {
 }
 
 int Plan::conv(int x, int out, std::span<const float> weight, std::array<int, 4> shape, std::span<const float> bias,
-               const ConvParams& params, bool cut) {
+               const ConvParams& params, bool cut, int64_t macs) {
     const Map &m = checked(x), &o = checked(out);
     const auto [out_channels, in_channels, kernel_y, kernel_x] = shape;
     require(kernel_y > 0 && kernel_x > 0 && params.stride_y > 0 && params.stride_x > 0 && params.dilation_y > 0 &&
@@ -183,6 +183,7 @@ int Plan::conv(int x, int out, std::span<const float> weight, std::array<int, 4>
     require(o.channels == out_channels && m.channels == in_channels * params.groups && out_channels % params.groups == 0,
             "conv: weight (" + std::to_string(out_channels) + ", " + std::to_string(in_channels) + ") in " +
                 std::to_string(params.groups) + " groups does not fit " + size_of(m) + " -> " + size_of(o));
+    require(macs >= 0, "conv: negative multiply-adds");
     require(bias.empty() || static_cast<int>(bias.size()) == out_channels, "conv: bias of another length");
     std::vector<int> inputs{x};
     if (params.residual >= 0) {
@@ -193,7 +194,7 @@ int Plan::conv(int x, int out, std::span<const float> weight, std::array<int, 4>
                   params.dilation_x}, out);
     auto op = make_conv(x, out, weight, kernel_y, kernel_x, bias, params, maps_);
     return add(std::move(op), std::move(inputs), out, cut,
-               static_cast<int64_t>(out_channels) * in_channels * kernel_y * kernel_x);
+               macs ? macs : static_cast<int64_t>(out_channels) * in_channels * kernel_y * kernel_x);
 }
 
 int Plan::max_pool(int x, int out, const PoolParams& params) {

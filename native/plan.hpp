@@ -31,7 +31,7 @@ public:
     int output(int map, std::array<int64_t, 3> strides);
 
     int conv(int x, int out, std::span<const float> weight, std::array<int, 4> weight_shape, std::span<const float> bias,
-             const ConvParams& params, bool cut);
+             const ConvParams& params, bool cut, int64_t macs = 0);
     int max_pool(int x, int out, const PoolParams& params);
     int average_pool(int x, int out, const PoolParams& params);
     int global_pool(int x, int out, Global kind, bool cut);

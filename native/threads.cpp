@@ -69,12 +69,7 @@ void Threads::worker(int id) {
     }
 }
 
-Threads::Session::Session(Threads& team) : team_(team), owned_(!team.workers_.empty() && team.busy_.try_lock()) {
-    if (!owned_) return;
-    team_.in_step_.store(true, std::memory_order_relaxed);
-    team_.generation_.fetch_add(1, std::memory_order_release);
-    team_.generation_.notify_all();
-}
+Threads::Session::Session(Threads& team) : team_(team), owned_(!team.workers_.empty() && team.busy_.try_lock()) {}
 
 Threads::Session::~Session() {
     if (!owned_) return;
@@ -84,6 +79,7 @@ Threads::Session::~Session() {
 
 void Threads::Session::run(const std::function<void()>& work) {
     if (!owned_) return work();
+    team_.in_step_.store(true, std::memory_order_relaxed);  // a step that shares nothing wakes nobody
     team_.work_ = &work;
     team_.finished_.store(0, std::memory_order_relaxed);
     const uint64_t members = (~uint64_t{0} >> (64 - team_.count())) & ~uint64_t{1};

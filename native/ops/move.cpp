@@ -1,6 +1,7 @@
 // Ops that only move values: resize, copy, gather, and the join of a map whose parts were written in place.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "op.hpp"
 
@@ -72,6 +73,129 @@ private:
     int x_;
 };
 
+// A gather that repeats itself, whole blocks of output pixels over whole strides of input pixels: pixel shuffles (depth to
+// space and back), channel shuffles, strided windows. The table is that of one block, and nothing is looked up per value.
+struct Blocks {
+    struct Piece {  // values of one output pixel that come from one input pixel, `step` channels apart
+        int to, count, dy, dx, channel, step;
+        ptrdiff_t offset = 0;  // of the first, from the block's first input pixel
+    };
+    struct Source {  // an input pixel that an output pixel reads
+        int dy, dx;
+        bool operator==(const Source&) const = default;
+    };
+    int height = 1, width = 1;      // of a block of output pixels
+    int stride_y = 1, stride_x = 1; // from block to block, in input pixels
+    std::vector<std::vector<Piece>> pieces;    // per output pixel of a block
+    std::vector<std::vector<Source>> sources;
+
+    static std::optional<Blocks> find(std::span<const int32_t> index, const Map& in, const Map& to) {
+        constexpr int kLargest = 8;
+        if (std::any_of(index.begin(), index.end(), [](int32_t i) { return i < 0; })) return std::nullopt;
+        for (int height = 1; height <= std::min(kLargest, to.height); height++)
+            for (int width = 1; width <= std::min(kLargest, to.width); width++)
+                if (auto found = with(height, width, index, in, to)) return found;
+        return std::nullopt;
+    }
+
+private:
+    static std::optional<Blocks> with(int height, int width, std::span<const int32_t> index, const Map& in, const Map& to) {
+        const auto at = [&](int y, int x) { return index.data() + (static_cast<int64_t>(y) * to.width + x) * to.channels; };
+        Blocks b;
+        b.height = height, b.width = width;
+        const int first = at(0, 0)[0] / in.channels;
+        if (to.height > height) b.stride_y = at(height, 0)[0] / in.channels / in.width - first / in.width;
+        if (to.width > width) b.stride_x = at(0, width)[0] / in.channels % in.width - first % in.width;
+        if (b.stride_y < 1 || b.stride_x < 1) return std::nullopt;
+        for (int y = 0; y < to.height; y++)
+            for (int x = 0; x < to.width; x++) {
+                const int32_t* values = at(y, x);
+                const int32_t* block = at(y % height, x % width);
+                const int dy = y / height * b.stride_y, dx = x / width * b.stride_x;
+                const int32_t moved = (dy * in.width + dx) * in.channels;
+                for (int c = 0; c < to.channels; c++)  // the column too: a row's end may run into the next row
+                    if (values[c] != block[c] + moved || block[c] / in.channels % in.width + dx >= in.width) return std::nullopt;
+            }
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++) b.read(at(y, x), in, to.channels);
+        return b;
+    }
+
+    void read(const int32_t* values, const Map& in, int channels) {
+        auto& of = pieces.emplace_back();
+        auto& from = sources.emplace_back();
+        for (int c = 0; c < channels;) {
+            const int pixel = values[c] / in.channels, channel = values[c] % in.channels;
+            int count = 1;
+            const int step = c + 1 < channels ? values[c + 1] - values[c] : 1;
+            while (c + count < channels && step > 0 && values[c + count] == values[c] + count * step &&
+                   values[c + count] / in.channels == pixel)
+                count++;
+            const Source source{pixel / in.width, pixel % in.width};
+            of.push_back({c, count, source.dy, source.dx, channel, count > 1 ? step : 1});
+            if (std::find(from.begin(), from.end(), source) == from.end()) from.push_back(source);
+            c += count;
+        }
+    }
+};
+
+class BlockGather final : public Op {
+public:
+    BlockGather(int x, Blocks blocks) : x_(x), blocks_(std::move(blocks)) {}
+
+    void prepare(const Kernels&, const std::vector<Map>& maps) override {
+        const Map& in = maps[x_];
+        for (auto& pieces : blocks_.pieces)
+            for (auto& p : pieces) p.offset = p.dy * in.row_stride + p.dx * in.pixel_stride + p.channel;
+    }
+    void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t>) const override {
+        const Bits& in = stale[0];
+        for (int y = 0; y < todo.height; y++)
+            for (int phase = 0; phase < blocks_.width; phase++)
+                for (const auto& source : blocks_.sources[y % blocks_.height * blocks_.width + phase]) {
+                    const int row = y / blocks_.height * blocks_.stride_y + source.dy;
+                    for (int word = 0; word < in.row_words; word++)
+                        for (uint64_t left = in.row(row)[word]; left; left &= left - 1) {
+                            const int moved = word * 64 + __builtin_ctzll(left) - source.dx;
+                            const int64_t x = static_cast<int64_t>(moved / blocks_.stride_x) * blocks_.width + phase;
+                            if (moved >= 0 && moved % blocks_.stride_x == 0 && x < todo.width) todo.set(y, static_cast<int>(x));
+                        }
+                }
+    }
+    void run(const Task& task) const override {
+        const Map& in = task.memory.map(x_);
+        for (const Run& run : task.runs) {
+            const auto* pieces = blocks_.pieces.data() + run.y % blocks_.height * blocks_.width;
+            const float* row = task.memory.pixel(x_, run.y / blocks_.height * blocks_.stride_y, 0);
+            const ptrdiff_t block = blocks_.stride_x * in.pixel_stride;
+            int phase = run.x0 % blocks_.width;
+            const float* from = row + run.x0 / blocks_.width * block;
+            for (int x = run.x0; x < run.x1; x++) {
+                float* to = task.memory.pixel(out, run.y, x);
+                for (const auto& p : pieces[phase]) {
+                    const float* values = from + p.offset;
+                    if (p.step == 1 && p.count >= 16)
+                        std::memcpy(to + p.to, values, sizeof(float) * p.count);
+                    else
+                        for (int c = 0; c < p.count; c++) to[p.to + c] = values[static_cast<ptrdiff_t>(c) * p.step];
+                }
+                if (++phase == blocks_.width) phase = 0, from += block;
+            }
+        }
+    }
+    int64_t bytes() const override {
+        int64_t total = 0;
+        for (const auto& pieces : blocks_.pieces) total += static_cast<int64_t>(pieces.size() * sizeof(Blocks::Piece));
+        for (const auto& sources : blocks_.sources) total += static_cast<int64_t>(sources.size() * sizeof(Blocks::Source));
+        return total;
+    }
+
+private:
+    int x_;
+    Blocks blocks_;
+};
+
+// Any other.
 class Gather final : public Op {
 public:
     Gather(int x, std::vector<int32_t> index, float fill, const Map& in, const Map& to)
@@ -169,6 +293,7 @@ private:
 OpPtr make_resize(int x, int, ResizeTable table) { return std::make_unique<Resize>(x, std::move(table)); }
 OpPtr make_copy(int x, int) { return std::make_unique<Copy>(x); }
 OpPtr make_gather(int x, int out, std::vector<int32_t> index, float fill, const std::vector<Map>& maps) {
+    if (auto blocks = Blocks::find(index, maps[x], maps[out])) return std::make_unique<BlockGather>(x, std::move(*blocks));
     return std::make_unique<Gather>(x, std::move(index), fill, maps[x], maps[out]);
 }
 OpPtr make_join(int, std::vector<int> parts, const std::vector<Map>& maps) {
