@@ -110,6 +110,9 @@ def activation(x: NDArray[Any], spec: tuple[Any, ...]) -> Doubles:
         "elu": lambda: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x),
         "softplus": lambda: _softplus(x),
         "mish": lambda: x * np.tanh(_softplus(x)),
+        "exp": lambda: np.exp(x),
+        "log": lambda: np.log(x),
+        "sqrt": lambda: np.sqrt(x),
     }
     with np.errstate(all="ignore"):
         return np.asarray(formulas[kind]())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ def activate(x: Array, activation: tuple[Any, ...]) -> Array:
     kind, *p = activation
     if kind == "prelu":
         return np.where(x < 0, x * p[0], x)
-    return np.asarray(FUNCTIONS[kind](x.astype(np.float64), *p), np.float32)
+    with np.errstate(all="ignore"):
+        return np.asarray(FUNCTIONS[kind](x.astype(np.float64), *p), np.float32)
 
 
 def _erf(x: Array) -> Array:
@@ -58,9 +59,6 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "elu": lambda x, alpha: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x),
     "softplus": lambda x: np.logaddexp(0, x),
     "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
@@ -105,6 +103,9 @@ class Op:
     cut: bool = False
     macs: int = 0
     parts: tuple[int, ...] = ()
+    depthwise: bool = False  # with nothing added behind its activation
+    pointwise: int = 0  # multiply-adds per pixel of a 1x1 convolution in one group, over the same pixels
+    front: int = -1  # the op that this one does as well, pixel by pixel
 
 
 @dataclass
@@ -117,13 +118,17 @@ class Map:
 
 @dataclass
 class Plan:
+    """``isa`` is there for the interface; ``fuse`` as in the core, but alike for streams and dense-only states."""
+
+    isa: str = "slow"
+    fuse: bool = True
     maps: list[Map] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     inputs: list[tuple[int, tuple[int, int, int]]] = field(default_factory=list)
     outputs: list[tuple[int, tuple[int, int, int]]] = field(default_factory=list)
     produced: set[int] = field(default_factory=set)
+    absorbed: dict[int, int] = field(default_factory=dict)  # op -> the op that does its work
     sealed: bool = False
-    isa: str = "slow"
 
     def map(self, height: int, width: int, channels: int) -> int:
         return self._map(Map((height, width, channels)))
@@ -166,9 +171,9 @@ class Plan:
 
         return self._map(Map((height, width, whole[2]), parent, view))
 
-    def join(self, parent: int, parts: Sequence[int]) -> None:
+    def join(self, parent: int, parts: Sequence[int]) -> int:
         assert all(part in self.produced and self.maps[part].parent == parent for part in parts)
-        self._add(Op(parent, tuple(parts), lambda *_: np.empty(0), lambda *_: np.empty(0), parts=tuple(parts)))
+        return self._add(Op(parent, tuple(parts), lambda *_: np.empty(0), lambda *_: np.empty(0), parts=tuple(parts)))
 
     def input(self, x: int, strides: tuple[int, int, int]) -> int:
         assert x not in self.produced
@@ -203,6 +208,7 @@ class Plan:
         residual: int = -1,
         activation_after: tuple[Any, ...] = ("none",),
         cut: bool = True,
+        macs: int = 0,
     ) -> int:
         columns, each, height, width = weight.shape
         size = self.maps[out].size
@@ -225,7 +231,20 @@ class Plan:
 
         inputs = (x,) if residual < 0 else (x, residual)
         assert residual < 0 or self.maps[residual].size == size
-        return self._add(Op(out, inputs, compute, spread, cut, size[0] * size[1] * weight.size))
+        still = (strides, pads, (height, width), groups) == ((1, 1), (0, 0), (1, 1), 1)
+        return self._add(
+            Op(
+                out,
+                inputs,
+                compute,
+                spread,
+                cut,
+                size[0] * size[1] * (macs or weight.size),
+                depthwise=groups == columns == self.maps[x].size[2] > 1
+                and (residual, activation_after) == (-1, ("none",)),
+                pointwise=(macs or weight.size) if still and self.maps[x].size[:2] == size[:2] else 0,
+            )
+        )
 
     def max_pool(self, x: int, out: int, kernel: Pair, strides: Pair, pads: Pair, dilations: Pair) -> int:  # noqa: PLR0917
         window, size = Window(kernel, strides, pads, dilations), self.maps[out].size[:2]
@@ -342,10 +361,25 @@ class Plan:
 
     def seal(self) -> None:
         self.sealed = True
+        for i, op in enumerate(self.ops if self.fuse else ()):
+            between = op.inputs[0]
+            front = next((j for j, made in enumerate(self.ops) if made.out == between), -1)
+            if front >= 0 and 0 < op.pointwise <= 1024 and self.ops[front].depthwise and self._alone(between):
+                self.absorbed[front] = i
+                self.ops[i] = _both(self.ops[front], op, front)
+
+    def _alone(self, x: int) -> bool:
+        """Whether the map is read once, by one op, and neither has views nor is one."""
+        readers = [y for op in self.ops for y in op.inputs] + [y for y, _ in self.outputs]
+        return readers.count(x) == 1 and self.maps[x].view is None and all(made.parent != x for made in self.maps)
+
+    def stored(self, x: int) -> bool:
+        return x not in {self.ops[i].out for i in self.absorbed}
 
     @property
     def cut_maps(self) -> list[int]:
-        return [x for x, _ in self.inputs] + [op.out for op in self.ops if op.cut]
+        made = [op.out for i, op in enumerate(self.ops) if op.cut and i not in self.absorbed]
+        return [x for x, _ in self.inputs] + made
 
     def op_macs(self) -> list[int]:
         return [op.macs for op in self.ops]
@@ -353,6 +387,19 @@ class Plan:
     @property
     def macs(self) -> int:
         return sum(op.macs for op in self.ops)
+
+
+def _both(first: Op, second: Op, front: int) -> Op:
+    """The second op of its first input as the first op makes it."""
+
+    def compute(a: Array, *rest: Array) -> Array:
+        return second.compute(first.compute(a), *rest)
+
+    def spread(stale: Array, *rest: Array) -> Array:
+        return second.spread(first.spread(stale), *rest)
+
+    inputs = first.inputs + second.inputs[1:]
+    return replace(second, inputs=inputs, compute=compute, spread=spread, front=front)
 
 
 def _any(masks: list[Array]) -> Array:
@@ -398,6 +445,8 @@ class State:
             new = array.ravel()[ys * strides[0] + xs * strides[1] + cs * strides[2]]
             self._store(x, new, np.ones(new.shape[:2], np.bool_), True, fresh)
         for i, op in enumerate(plan.ops):
+            if i in plan.absorbed:
+                continue
             if op.parts:
                 for part in op.parts:
                     view = plan.maps[part].view
@@ -413,6 +462,9 @@ class State:
             self._store(op.out, new, todo, op.cut, fresh)
             self.todos[i] = todo
             self.recomputed_macs += op.macs * int(todo.sum()) // todo.size
+            if op.front >= 0:
+                self.todos[op.front] = todo
+                self.recomputed_macs += plan.ops[op.front].macs * int(todo.sum()) // todo.size
 
     def _store(self, x: int, new: Array, todo: Array, cut: bool, fresh: bool) -> None:
         """Take over the recomputed pixels, but for those that the cutoff keeps."""
@@ -445,6 +497,8 @@ class State:
         return self.todos[op].copy()
 
     def array(self, x: int) -> Array:
+        if not self.plan.stored(x):
+            raise ValueError("the map is not stored")
         return self.arrays[x].copy()
 
 

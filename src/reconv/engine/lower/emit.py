@@ -1,7 +1,7 @@
 """Write a finished draft into a core plan.
 
 Maps get their ids in the order of the ops; write views are made when the first op needs them; a transposed convolution
-becomes one convolution per phase (below).
+becomes one convolution per phase, or one for all phases with a pixel shuffle behind it (below).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reconv.engine.lower import draft as d
 from reconv.engine.lower.builder import Array
 from reconv.engine.lower.place import Placement
 
-__all__ = ["Emitter", "phases"]
+__all__ = ["Emitter", "phases", "together_is_cheaper", "union"]
 
 
 @dataclass(eq=False)
@@ -51,8 +51,7 @@ class Emitter:
             return []
         out = self.map(op.out)
         if isinstance(op, d.Assemble):
-            plan.join(out, [self.map(part) for part, _ in op.parts])
-            return []
+            return [plan.join(out, [self.map(part) for part, _ in op.parts])]
         if isinstance(op, d.Transposed):
             return self._transposed(op, out)
         if isinstance(op, d.Binary):
@@ -119,14 +118,16 @@ class Emitter:
     def _transposed(self, op: d.Transposed, out: int) -> list[int]:
         height, width, _ = self.draft.maps[op.out]
         weight = _as_conv(op.weight, op.groups)
-        found, parts = [], []
-        axes = [
+        rows, columns = (
             list(phases(op.weight.shape[2 + i], op.strides[i], op.pads[i], op.dilations[i], (height, width)[i]))
             for i in range(2)
-        ]
-        single = len(axes[0]) * len(axes[1]) == 1
-        for row in axes[0]:
-            for column in axes[1]:
+        )
+        if op.groups == 1 and together_is_cheaper(rows, columns, weight.shape[0], weight.shape[1]):
+            return self._together(op, out, weight, rows, columns)
+        found, parts = [], []
+        single = len(rows) * len(columns) == 1
+        for row in rows:
+            for column in columns:
                 view = out
                 if not single:
                     view = self.plan.phase_of(out, op.strides, (row.phase, column.phase))
@@ -134,24 +135,48 @@ class Emitter:
                 part = np.zeros((*weight.shape[:2], max(1, len(row.taps)), max(1, len(column.taps))), np.float32)
                 if len(row.taps) and len(column.taps):
                     part[:] = weight[:, :, row.taps][:, :, :, column.taps]
-                index = self.plan.conv(
-                    self.map(op.x),
-                    view,
-                    part,
-                    op.bias,
-                    (1, 1),
-                    (row.pad, column.pad),
-                    (row.dilation, column.dilation),
-                    op.groups,
-                    op.activation,
-                    -1,
-                    d.NONE,
-                    True,
-                )
-                found.append(index)
+                pads, dilations = (row.pad, column.pad), (row.dilation, column.dilation)
+                x, ones = self.map(op.x), (1, 1)
+                found.append(self.plan.conv(x, view, part, op.bias, ones, pads, dilations, op.groups, op.activation))
         if not single:
-            self.plan.join(out, parts)
+            found.append(self.plan.join(out, parts))
         return found
+
+    def _together(
+        self, op: d.Transposed, out: int, weight: Array, rows: list[Phase], columns: list[Phase]
+    ) -> list[int]:
+        """All phases as the channels of one convolution over the union of their windows, and a pixel shuffle.
+
+        It counts as the multiply-adds of the transposed convolution: the zeros where a phase has no tap do not count.
+        """
+        height, width, channels = self.draft.maps[op.out]
+        (top, tall), (left, wide) = union(rows), union(columns)
+        count = len(rows) * len(columns)
+        whole = np.zeros((count, channels, weight.shape[1], tall, wide), np.float32)
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                for tap_y, at_y in zip(row.taps, row.reads, strict=True):
+                    for tap_x, at_x in zip(column.taps, column.reads, strict=True):
+                        whole[i * len(columns) + j, :, :, at_y - top, at_x - left] = weight[:, :, tap_y, tap_x]
+        blocks = (-(-height // len(rows)), -(-width // len(columns)))
+        shuffled = self.plan.map(*blocks, count * channels)
+        kind, *arguments = op.activation
+        done = self.plan.conv(
+            self.map(op.x),
+            shuffled,
+            whole.reshape(count * channels, weight.shape[1], tall, wide),
+            None if op.bias is None else np.tile(op.bias, count),
+            (1, 1),
+            (-top, -left),
+            (1, 1),
+            1,
+            (kind, np.tile(arguments[0], count)) if kind == "prelu" else op.activation,
+            macs=int(weight.size),
+        )
+        numbers = np.arange(blocks[0] * blocks[1] * count * channels, dtype=np.int32)
+        index = numbers.reshape(*blocks, len(rows), len(columns), channels).transpose(0, 2, 1, 3, 4)
+        index = index.reshape(blocks[0] * len(rows), blocks[1] * len(columns), channels)[:height, :width]
+        return [done, self.plan.gather(shuffled, out, np.ascontiguousarray(index), 0.0)]
 
 
 @dataclass(frozen=True)
@@ -162,6 +187,11 @@ class Phase:
     taps: list[int]
     pad: int
     dilation: int
+
+    @property
+    def reads(self) -> list[int]:
+        """What each tap reads, relative to the output's place in the phase."""
+        return [self.dilation * i - self.pad for i in range(len(self.taps))]
 
 
 def phases(kernel: int, stride: int, pad: int, dilation: int, out: int) -> Iterator[Phase]:
@@ -175,6 +205,25 @@ def phases(kernel: int, stride: int, pad: int, dilation: int, out: int) -> Itera
         taps = [k for k in range(kernel) if (phase + pad - dilation * k) % stride == 0][::-1]
         first = (phase + pad - dilation * taps[0]) // stride if taps else 0
         yield Phase(phase, taps, -first, dilation // gcd(dilation, stride))
+
+
+def union(line: list[Phase]) -> tuple[int, int]:
+    """First place and length of the window that holds the windows of all phases."""
+    reads = [at for phase in line for at in phase.reads] or [0]
+    return min(reads), max(reads) - min(reads) + 1
+
+
+def together_is_cheaper(rows: list[Phase], columns: list[Phase], channels: int, inputs: int) -> bool:
+    """Whether one convolution for all phases costs less than one for each, in vectors of 16 output channels.
+
+    With few channels most of each vector is idle in a phase of its own; zeros where a phase has no tap and the pixel
+    shuffle are what it costs.
+    """
+    count = len(rows) * len(columns)
+    apart = sum(max(1, len(row.taps)) * max(1, len(column.taps)) for row in rows for column in columns)
+    together = union(rows)[1] * union(columns)[1]
+    shuffle = count * channels
+    return inputs * together * -(-count * channels // 16) + shuffle < inputs * apart * -(-channels // 16)
 
 
 def _as_conv(weight: Array, groups: int) -> Array:

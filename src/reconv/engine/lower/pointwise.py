@@ -23,7 +23,6 @@ __all__ = [
     "arithmetic",
     "batch_normalization",
     "clip",
-    "exponential",
     "gelu",
     "hard_sigmoid",
     "negate",
@@ -31,7 +30,6 @@ __all__ = [
     "reciprocal",
     "selu",
     "softmax",
-    "square_root",
 ]
 
 Lowering = Callable[[Builder, Node], list[Result]]
