@@ -428,7 +428,8 @@ def _fill(choices: Choices, d: Draft, target: int, depth: int) -> None:
     way = choices.pick(ways)
     parts: list[int] = []
     if way == "whole":
-        producers = (choices.pick(PRODUCERS), _produce_conv, _produce_move)  # the last one can make anything
+        chosen = _produce_pool if (height, width) == (1, 1) and choices.coin() else choices.pick(PRODUCERS)
+        producers = (chosen, _produce_conv, _produce_move)  # the last one can make anything
         assert any(produce(choices, d, target) for produce in producers)
         return
     if way == "parts":
@@ -461,6 +462,8 @@ def _target_shape(choices: Choices, d: Draft) -> Shape:
         height, width = height * 2, width * 2
     elif way == "vector":
         height = width = 1
+        if choices.coin():  # as deep as a map: what a global pool makes of it
+            channels = d.shapes[choices.pick(d.readable)][2]
     elif way == "flat":
         height, width = 1, height * width
     while height * width * channels > MOST_VALUES:
