@@ -5,10 +5,11 @@ template <int ACTIVATION>
 INLINE vec finish(vec v, const BlockArgs& args) {
     if constexpr (ACTIVATION == 1) return vmin(vmax(v, args.low), args.high);
     if constexpr (ACTIVATION == 2) return silu(v);
+    if constexpr (ACTIVATION == 3) return v < 0.f ? v * args.low : v;
     return v;
 }
 
-// out[pixel][0 .. N*VL) = activation(start + sum over taps and run of in * weights), start = bias or what out holds
+// out[pixel][0 .. N*VL) = activation(start + sum over taps and run of in * weights), start = bias or the sums so far
 template <bool SINGLE, int P, int N, int ACTIVATION>
 void conv_block(const BlockArgs& args) {
     constexpr int B = SINGLE ? 2 * P : P;  // addresses
@@ -17,7 +18,7 @@ void conv_block(const BlockArgs& args) {
 #pragma GCC unroll 16
         for (int m = 0; m < 2 * P; m++)
 #pragma GCC unroll 2
-            for (int n = 0; n < N; n++) acc[m][n] = load(args.out[m] + args.first_channel + n * VL);
+            for (int n = 0; n < N; n++) acc[m][n] = load(args.partial + (m * N + n) * VL);
     } else {
 #pragma GCC unroll 2
         for (int n = 0; n < N; n++) {
@@ -51,6 +52,13 @@ void conv_block(const BlockArgs& args) {
                 }
             }
         }
+    }
+    if (args.keep) {
+#pragma GCC unroll 16
+        for (int m = 0; m < 2 * P; m++)
+#pragma GCC unroll 2
+            for (int n = 0; n < N; n++) store(args.partial + (m * N + n) * VL, acc[m][n]);
+        return;
     }
 #pragma GCC unroll 16
     for (int m = 0; m < 2 * P; m++) {

@@ -13,10 +13,10 @@
 namespace reconv {
 
 enum class Activation : int32_t {
-    none, clip, silu,  // applied in registers by the convolution kernels
-    leaky, prelu, sigmoid, tanh, hardsigmoid, hardswish, gelu, gelu_tanh, erf, elu, softplus, mish, exp, log, sqrt,
+    none, clip, silu, leaky,  // applied in registers by the convolution kernels
+    prelu, sigmoid, tanh, hardsigmoid, hardswish, gelu, gelu_tanh, erf, elu, softplus, mish, exp, log, sqrt,
 };
-constexpr int kFusedActivations = 3;  // none, clip, silu
+constexpr int kFusedActivations = 4;  // none, clip, silu, leaky
 
 struct ActivationSpec {
     Activation kind = Activation::none;
@@ -43,8 +43,9 @@ struct BlockArgs {
     const float* weights;           // convolution: [tap][run][vectors * width]; depthwise: [tap][padded channels]
     const float* bias;              // [vectors * width] or [padded channels]
     int first_channel;              // added to every out pointer
-    bool resume;                    // start from what `out` holds and not from the bias (a window done in parts)
-    float low, high;                // clip
+    float* partial;                 // sums of a window done in parts, [pixel][vectors * width]
+    bool resume, keep;              // start from `partial` and not from the bias; leave the sums there and not in `out`
+    float low, high;                // clip; leaky: low is the slope
 };
 
 using BlockKernel = void (*)(const BlockArgs&);

@@ -25,12 +25,15 @@ namespace RECONV_ISA {
 }  // namespace
 
 #define CONV_ROW(s, p) \
-    {{RECONV_ISA::conv_block<s, p, 1, 0>, RECONV_ISA::conv_block<s, p, 1, 1>, RECONV_ISA::conv_block<s, p, 1, 2>}, \
-     {RECONV_ISA::conv_block<s, p, 2, 0>, RECONV_ISA::conv_block<s, p, 2, 1>, RECONV_ISA::conv_block<s, p, 2, 2>}}
-#define NO_CONV_ROW {{nullptr, nullptr, nullptr}, {nullptr, nullptr, nullptr}}
+    {{RECONV_ISA::conv_block<s, p, 1, 0>, RECONV_ISA::conv_block<s, p, 1, 1>, RECONV_ISA::conv_block<s, p, 1, 2>, \
+      RECONV_ISA::conv_block<s, p, 1, 3>}, \
+     {RECONV_ISA::conv_block<s, p, 2, 0>, RECONV_ISA::conv_block<s, p, 2, 1>, RECONV_ISA::conv_block<s, p, 2, 2>, \
+      RECONV_ISA::conv_block<s, p, 2, 3>}}
+#define NO_CONV_ROW {{nullptr, nullptr, nullptr, nullptr}, {nullptr, nullptr, nullptr, nullptr}}
 #define DEPTHWISE_ROW(s, p) \
-    {RECONV_ISA::depthwise_block<s, p, 0>, RECONV_ISA::depthwise_block<s, p, 1>, RECONV_ISA::depthwise_block<s, p, 2>}
-#define NO_DEPTHWISE_ROW {nullptr, nullptr, nullptr}
+    {RECONV_ISA::depthwise_block<s, p, 0>, RECONV_ISA::depthwise_block<s, p, 1>, RECONV_ISA::depthwise_block<s, p, 2>, \
+     RECONV_ISA::depthwise_block<s, p, 3>}
+#define NO_DEPTHWISE_ROW {nullptr, nullptr, nullptr, nullptr}
 #if PAIRS == 6
 #define CONV_ROWS(s) \
     {NO_CONV_ROW, CONV_ROW(s, 1), CONV_ROW(s, 2), CONV_ROW(s, 3), CONV_ROW(s, 4), CONV_ROW(s, 5), CONV_ROW(s, 6)}

@@ -64,7 +64,8 @@ public:
     }
     int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const override {
         const int64_t rows = front_ ? (blocks_ + 2) * 2 * kernels.pairs * row_floats(kernels, maps[x_].channels) : 0;
-        return Filter::scratch_floats(kernels, maps) + rows;
+        const int64_t sums = (blocks_ + 2) * 2 * kernels.pairs * 2 * kernels.width;
+        return Filter::scratch_floats(kernels, maps) + rows + sums;
     }
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return Filter::pixel_cost(maps) + (front_ ? front_->pixel_cost(maps) : 0);
@@ -73,11 +74,15 @@ public:
     void compute(const Task& task, Block* blocks, int count, float* rows) const override {
         const Kernels& kernels = *task.kernels;
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
-        if (front_ && task.fused) compute_front(task, blocks, count, rows);
+        if (front_ && task.fused) {
+            compute_front(task, blocks, count, rows);
+            rows += (blocks_ + 2) * 2 * kernels.pairs * row_floats(kernels, task.memory.map(x_).channels);
+        }
         for (int b = 0; b < count; b++) {
             set_window(blocks[b].args);
             if (!(front_ && task.fused)) blocks[b].args.pair_stride = blocks[b].step;
         }
+        const int64_t sums = 2 * kernels.pairs * 2 * kernels.width;  // floats of a block's sums for two vectors
         for (const Tile& tile : tiles_) {
             const float* weights = packed_.data() + tile.weights;
             for (size_t part = 0; part < parts_.size(); part++) {
@@ -96,7 +101,9 @@ public:
                     args.weights = weights;
                     args.bias = packed_bias_.data() + tile.bias;
                     args.first_channel = tile.first_channel;
+                    args.partial = rows + b * sums;
                     args.resume = part > 0;
+                    args.keep = part + 1 < parts_.size();
                     for (const float *at = next, *end = std::min(next + share, packed_.data() + packed_.size()); at < end; at += 16)
                         __builtin_prefetch(at, 0, 2);
                     next += share;
@@ -141,7 +148,7 @@ private:
     };
 
     // A window is done in parts so small that a part's weights stay in the first cache for all blocks computed together;
-    // the sums wait in the out rows, so the order of accumulation is the same.
+    // the sums wait in scratch, so the order of accumulation is the same.
     struct Part {
         int tap, taps, run;  // into part_taps_
     };

@@ -144,6 +144,7 @@ void Filter::set_window(BlockArgs& args) const {
     args.low = params_.activation.a;
     args.high = params_.activation.b;
     args.resume = false;
+    args.keep = false;
 }
 
 void Filter::run(const Task& task) const {
