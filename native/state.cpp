@@ -335,9 +335,19 @@ bool State::estimate() {
 void State::read(int output, float* array) const {
     const Border& border = plan_->outputs().at(output);
     const Map& m = memory_.map(border.map);
-    for (int y = 0; y < m.height; y++)
-        plan_->kernels().export_row(array + y * border.strides[0], border.strides[1], border.strides[2],
-                                    memory_.pixel(border.map, y, 0), m.pixel_stride, m.width, m.channels);
+    const auto [row_stride, pixel_stride, channel_stride] = border.strides;
+    constexpr int kPixels = 1024;  // of a piece
+    const int across = (m.width + kPixels - 1) / kPixels;
+    std::atomic<int> next{0};
+    const auto work = [&] {
+        for (int piece; (piece = next.fetch_add(1, std::memory_order_relaxed)) < m.height * across;) {
+            const int y = piece / across, x = piece % across * kPixels;
+            plan_->kernels().export_row(array + y * row_stride + x * pixel_stride, pixel_stride, channel_stride,
+                                        memory_.pixel(border.map, y, x), m.pixel_stride, std::min(kPixels, m.width - x), m.channels);
+        }
+    };
+    if (static_cast<int64_t>(m.height) * m.width * m.channels < kShare) return work();
+    Threads::Session(*threads_).run(work);
 }
 
 }  // namespace reconv
