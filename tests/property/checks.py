@@ -26,7 +26,7 @@ NORM_FLOOR = 1e-6
 
 @dataclass
 class Snapshot:
-    """All of a stream's state after a step; arrays (H, W, C) and stale (H, W) by map, todo (H, W) by op."""
+    """All of a stream's state after a step; arrays (H, W, C) and stale (H, W) by stored map, todo (H, W) by op."""
 
     arrays: dict[int, Floats]
     stale: dict[int, Bools]
@@ -37,10 +37,15 @@ class Snapshot:
     bytes: int
 
 
+def arrays(draft: Draft, plan: _core.Plan, state: _core.State) -> dict[int, Floats]:
+    """The stored maps: all but those between an op and the one that has absorbed it."""
+    return {x: state.array(x) for x in draft.produced if plan.stored(x)}
+
+
 def snapshot(draft: Draft, plan: _core.Plan, state: _core.State) -> Snapshot:
     return Snapshot(
-        arrays={x: state.array(x) for x in draft.readable},
-        stale={x: state.stale(x) for x in draft.readable},
+        arrays=arrays(draft, plan, state),
+        stale={x: state.stale(x) for x in draft.produced if plan.stored(x)},
         todo=[state.todo(op) for op in range(len(draft.ops))],
         deviations={x: state.deviation(x) for x in plan.cut_maps},
         recomputed_macs=state.recomputed_macs,
@@ -124,6 +129,11 @@ def check_accounting(draft: Draft, plan: _core.Plan, shot: Snapshot, before: Sna
         moved = differing_pixels(shot.arrays[x], before.arrays[x])
         assert not (moved & ~shot.stale[x]).any(), f"input map {x} moved where it is not stale"
     for index, (op, todo) in enumerate(zip(draft.ops, shot.todo, strict=True)):
+        if op.out not in shot.arrays:
+            readers = [i for i, other in enumerate(draft.ops) if op.out in other.inputs]
+            assert len(readers) == 1, f"op {index} is absorbed, but has {len(readers)} readers"
+            assert np.array_equal(todo, shot.todo[readers[0]]), f"op {index}: not its reader's pixels"
+            continue
         moved = differing_pixels(shot.arrays[op.out], before.arrays[op.out])
         assert not (moved & ~todo).any(), f"op {index} moved pixels that it had not to do"
         assert not (moved & ~shot.stale[op.out]).any(), f"op {index} moved pixels that are not stale"
@@ -159,7 +169,12 @@ class Alone:
         }
 
     def run(self, index: int, arrays: dict[int, Floats]) -> Floats:
+        """What op `index` makes of these maps; an input that is not among them is made of them first."""
         op, state = self.draft.ops[index], self.states[index]
+        for x in op.inputs:
+            if x not in arrays:
+                made_by = next(i for i, other in enumerate(self.draft.ops) if other.out == x)
+                arrays = {**arrays, x: self.run(made_by, arrays)}
         state.step([np.ascontiguousarray(arrays[x]) for x in dict.fromkeys(op.inputs)])
         out = np.empty(self.draft.shapes[op.out], np.float32)
         assert strides_of("NHWC", out.shape)[2] == 1
@@ -206,8 +221,8 @@ def check_bounded(
     for i, (x, _) in enumerate(draft.inputs):
         check(x, frame[i], f"input {i}, map")
     for index, op in enumerate(draft.ops):
-        if op.call.method == "join":
-            continue  # check_views
+        if op.call.method == "join" or op.out not in shot.arrays:
+            continue  # check_views; done with its reader
         fresh = alone.run(index, shot.arrays)
         what = f"op {index} {op.call.method}, map"
         if op.cut:

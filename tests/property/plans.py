@@ -74,6 +74,7 @@ class Draft:
     inputs: list[tuple[int, str]] = field(default_factory=list)
     outputs: list[tuple[int, str]] = field(default_factory=list)
     readable: list[int] = field(default_factory=list)  # produced maps, in order
+    private: list[int] = field(default_factory=list)  # produced maps that no further op may read
     flattened: set[int] = field(default_factory=set)  # roots that have a pixels_of view
 
     # --- making
@@ -148,6 +149,10 @@ class Draft:
 
     # --- asking
 
+    @property
+    def produced(self) -> list[int]:
+        return sorted([*self.readable, *self.private])
+
     def root(self, x: int) -> int:
         while x in self.views:
             x = self.views[x].parent
@@ -163,8 +168,8 @@ class Draft:
             x = self.views[x].parent
         return True
 
-    def build(self, isa: str) -> _core.Plan:
-        plan = _core.Plan(isa)
+    def build(self, isa: str, fuse: bool = True) -> _core.Plan:
+        plan = _core.Plan(isa, fuse)
         for call in self.calls:
             getattr(plan, call.method)(**call.arguments)
         plan.seal()
@@ -292,6 +297,35 @@ def _produce_conv(choices: Choices, d: Draft, out: int) -> bool:
     return True
 
 
+def _produce_pair(choices: Choices, d: Draft, out: int) -> bool:
+    """A depthwise convolution into a 1x1 convolution, mostly its only reader, which then does both."""
+    height, width, channels = d.shapes[out]
+    fits = [x for x in d.readable if d.shapes[x][2] > 1 and height * width * d.shapes[x][2] <= MOST_VALUES]
+    sources = [x for x in fits if d.takes_padding(x)]
+    if not sources:
+        return False
+    x = choices.pick(sources)
+    inner = d.shapes[x][2]
+    random = choices.random()
+    kernel = choices.pick(((3, 3), (3, 3), (1, 1), (5, 5), (2, 3)))
+    between = d.map(height, width, inner)
+    arguments: dict[str, Any] = {"strides": (choices.pick((1, 1, 2)), choices.pick((1, 1, 2, 3))), "groups": inner}
+    arguments |= {"pads": (choices.whole(0, 2), choices.whole(0, 2)), "activation": activation(choices, inner)}
+    weight = (random.standard_normal((inner, 1, *kernel)) * 1.3 / np.sqrt(prod(kernel))).astype(np.float32)
+    bias = random.standard_normal(inner).astype(np.float32) * np.float32(0.3) if choices.coin() else None
+    d.conv(x, between, weight, bias, **arguments, cut=choices.whole(0, 7) > 0)
+    weight = (random.standard_normal((channels, inner, 1, 1)) * 1.3 / np.sqrt(inner)).astype(np.float32)
+    arguments = {"activation": activation(choices, channels), "cut": choices.whole(0, 7) > 0}
+    twins = [y for y in d.readable if d.shapes[y] == d.shapes[out]]
+    if twins and choices.whole(0, 2) == 0:
+        arguments |= {"residual": choices.pick(twins), "activation_after": activation(choices, channels)}
+    d.conv(between, out, weight, None, **arguments)
+    if choices.whole(0, 3):
+        d.readable.remove(between)
+        d.private.append(between)
+    return True
+
+
 def _touches(axis: tuple[int, int, int, int, int, int]) -> bool:
     """Whether every window along one axis has a tap inside the map."""
     out, size, kernel, stride, pad, dilation = axis
@@ -404,7 +438,7 @@ def _produce_move(choices: Choices, d: Draft, out: int) -> bool:
 
 PRODUCERS: tuple[Callable[[Choices, Draft, int], bool], ...] = (
     *(_produce_conv, _produce_conv, _produce_conv, _produce_pool, _produce_same),
-    *(_produce_copy, _produce_binary, _produce_binary, _produce_move),
+    *(_produce_copy, _produce_binary, _produce_binary, _produce_move, _produce_pair, _produce_pair),
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reconv import _core
-from tests.property.checks import check_equal, step
+from tests.property.checks import arrays, check_equal, step
 from tests.property.frames import make_edits, sequence
 from tests.property.plans import Choices, Draft, make_draft
 
@@ -69,14 +69,14 @@ def test_streams_that_step_at_once_give_the_same_bits(shared: bool, seed: int) -
         for frame in frames:
             fresh = _core.State(plan, _core.Threads(1), False, 0.0)
             step(draft, fresh, frame)
-            expected.append({x: fresh.array(x) for x in draft.readable})
+            expected.append(arrays(draft, plan, fresh))
         runs.append((_core.State(plan, team if shared else _core.Threads(2), False, 0.0), frames, expected))
 
     def job(stream: _core.State, frames: list[list[Floats]], expected: list[dict[int, Floats]]) -> None:
         for _ in range(3):
-            for frame, arrays in zip(frames, expected, strict=True):
+            for frame, maps in zip(frames, expected, strict=True):
                 step(draft, stream, frame)
-                check_equal({x: stream.array(x) for x in draft.readable}, arrays, "map")
+                check_equal(arrays(draft, plan, stream), maps, "map")
 
     together([partial(job, *run) for run in runs])
 
@@ -91,9 +91,9 @@ def test_threads_do_not_change_bits() -> None:
     for frame in sequence(draft, make_edits(4, 6)):
         for state in states:
             step(draft, state, frame)
-        arrays = [{x: state.array(x) for x in draft.readable} for state in states]
-        for other in arrays[1:]:
-            check_equal(other, arrays[0], "map")
+        maps = [arrays(draft, plan, state) for state in states]
+        for other in maps[1:]:
+            check_equal(other, maps[0], "map")
 
 
 def test_a_parked_team_burns_no_processor_time() -> None:
