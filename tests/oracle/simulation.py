@@ -14,6 +14,7 @@ Knows the operators of YOLOX exports; a Reshape or Transpose ends the counting (
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,10 @@ class Network:
 class Simulation:
     """A stream: the stored maps, and what each step would have spent."""
 
-    def __init__(self, network: Network, tolerance: float) -> None:
+    def __init__(self, network: Network, tolerance: float, uncut: Collection[str] = ()) -> None:
+        """``uncut``: values that the cutoff passes over, because nobody stores them."""
         self._network, self._tolerance = network, tolerance
+        self._under_cutoff = network.cut.difference(uncut)
         self._stored: dict[str, Array] = {}
         self._deviation: dict[str, Array] = {}
         self.spent: dict[str, int] = {}  # multiply-adds of the last step, by the name of the convolution
@@ -133,7 +136,7 @@ class Simulation:
                 if node.name in network.shortcut:
                     stale[out] |= stale[network.shortcut[node.name]]
                 self.spent[node.name], self.total[node.name] = macs * int(stale[out].sum()), macs * stale[out].size
-            if out in network.cut:
+            if out in self._under_cutoff:
                 values[out], stale[out] = self._cut(out, new)
         return values[network.output]
 
