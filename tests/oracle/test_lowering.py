@@ -523,6 +523,52 @@ def test_constants_and_unused_inputs() -> None:
     assert not lowered.outputs
 
 
+def fates(body: str, weights: dict[str, Any], opset: int = 17) -> dict[str, str]:
+    """What became of the node that makes each value."""
+    graph = load(model_of(Case(body, 0, weights, opset)))
+    shape = tuple(int(size) for size in graph.inputs[0].shape if isinstance(size, int))
+    return {
+        placed.node.outputs[0]: placed.reason.replace(placed.node.name, "itself")
+        for placed in lower(graph, {"x": shape}).nodes
+    }
+
+
+def test_every_node_says_what_became_of_it() -> None:
+    body = """(float[1,3,9,11] x) => (float y) { a = Conv (x, w) p, q = Split <axis = 1> (a) b = Conv (q, h)
+        r = Relu (b) c = Concat <axis = 1> (p, r) e = Conv (c, v) f = Reshape (e, flat) s = Shape (f)
+        g = Reshape (f, s) y = MatMul (g, m) }"""
+    weights = {"h": (4, 4, 1, 1), "v": (2, 8, 1, 1), "flat": np.array([1, 2, 63]), "m": (63, 5)}
+    found = fates(body, {**W, **weights}, 13)
+    assert found["a"] == found["b"] == found["e"] == "own op"
+    assert found["p"] == "view"
+    assert found["r"].startswith("fused into Conv '")
+    assert found["c"] == "written in place by its producers, 1 copied"
+    assert found["f"] == found["g"] == "moves no data"
+    assert found["s"] == "sizes are fixed"
+    assert found["y"] == "2 ops of its own"  # the transposition, and the product
+
+
+def test_multiply_adds_are_at_the_convolution_that_took_the_others_in() -> None:
+    lowered = lower(load(model_of(CASES["focus"])), {"x": (1, 3, 8, 12)})
+    conv = lowered.nodes[-1]
+    assert (conv.reason, conv.macs) == ("own op", lowered.plan.macs)
+    assert {placed.reason for placed in lowered.nodes[:-1]} == {f"fused into Conv '{conv.node.name}'"}
+    assert not any(placed.macs for placed in lowered.nodes[:-1])
+
+
+def test_a_depthwise_convolution_says_that_its_reader_does_it() -> None:
+    body = """(float[1,3,9,11] x) => (float y) { a = Conv (x, w) b = Conv <group = 8, pads = [1,1,1,1]> (a, h)
+        c = Relu (b) y = Conv (c, k) }"""
+    lowered = lower(load(model_of(Case(body, 0, {**W, **K, "h": (8, 1, 3, 3)}))), {"x": (1, 3, 9, 11)})
+    first, deep, relu, point = lowered.nodes
+    assert deep.reason == f"done inside Conv '{point.node.name}', pixel by pixel"
+    assert relu.reason == f"fused into Conv '{deep.node.name}'"
+    assert [placed.stored for placed in lowered.nodes] == [True, False, False, True]
+    assert relu.out_map is None
+    assert deep.macs == 7 * 9 * 8 * 9
+    assert first.out_map in lowered.plan.cut_maps
+
+
 def test_a_transposed_convolution_counts_its_own_taps_only() -> None:
     lowered = lower(load(model_of(CASES["transposed, few channels, prelu"])), {"x": (1, 24, 5, 6)})
     assert [placed.macs for placed in lowered.nodes] == [5 * 6 * 24 * 3 * 16, 0]

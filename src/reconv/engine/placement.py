@@ -22,8 +22,9 @@ class Placed:
     """One node.
 
     ``where`` is "engine" (native), "folded" (known before the first frame, or nothing to do) or "tail" (ONNX Runtime),
-    and ``reason`` says why. ``shape`` is of its first output, None if unknown; ``bytes`` of all its outputs as float32
-    maps; ``multiply_adds`` of a dense run; ``reach`` the receptive field, None where the node sees no input.
+    and ``reason`` says why, or what became of it. ``shape`` is of its first output, None if unknown; ``bytes`` of all
+    its outputs as float32 maps, 0 where streams keep none because the node that reads it does its work as well;
+    ``multiply_adds`` of a dense run; ``reach`` the receptive field, None where the node sees no input.
     """
 
     name: str
@@ -99,7 +100,7 @@ def place(compiled: Compiled) -> Placement:
                 reason=placed.reason,
                 shape=shapes.get(node.outputs[0]),
                 multiply_adds=macs or 0,
-                bytes=sum(4 * prod(size or 0 for size in shape) for shape in sizes),
+                bytes=sum(4 * prod(size or 0 for size in shape) for shape in sizes) if placed.stored else 0,
                 reach=next((reach[name] for name in node.outputs if name in reach), None),
             )
         )

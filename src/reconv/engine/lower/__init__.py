@@ -11,7 +11,7 @@ A new op is one function in the file of its family and one line in `LOWERINGS`.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -22,6 +22,7 @@ from reconv.engine.lower import draft as d
 from reconv.engine.lower.borders import input_form, output_form
 from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value
 from reconv.engine.lower.emit import Emitter
+from reconv.engine.lower.fates import Fates, owner
 from reconv.engine.lower.fuse import fuse
 from reconv.engine.lower.layout import canonical
 from reconv.engine.lower.place import place
@@ -256,30 +257,28 @@ class _Lowering:
 
     def _placed(self, made: Mapping[d.Op, list[int]], emitter: Emitter, macs: list[int]) -> list[PlacedNode]:
         b = self.builder
-        ops_of: dict[int, list[int]] = defaultdict(list)
+        nodes = self.graph.nodes
+        fates = Fates(nodes, made, {op.out for op in made if not emitter.plan.stored(emitter.maps[op.out])})
         macs_of: Counter[int] = Counter()
-        written = {op.out for op in made} | {value.map for _, value in self.inputs}
         for op, indices in made.items():
-            for position in op.nodes:
-                ops_of[position] += indices
             if op.nodes:
-                macs_of[min(op.nodes)] += sum(macs[index] for index in indices)
+                macs_of[owner(nodes, op)] += sum(macs[index] for index in indices)
+        written = {op.out for op in made} | {value.map for _, value in self.inputs}
         placed = []
-        for position, node in enumerate(self.graph.nodes):
+        for position, node in enumerate(nodes):
             where, reason = self.reasons[position]
             value = b.values.get(node.outputs[0]) if node.outputs else None
-            if where == "engine" and not ops_of[position] and not macs_of[position]:
-                reason = "fused or in place"
-            held = value is not None and value.map in written
+            held = value is not None and value.map in written and value.map not in fates.absorbed
             placed.append(
                 PlacedNode(
                     node,
                     where,
-                    reason,
-                    tuple(sorted(ops_of[position])),
+                    fates.reason(position) if where == "engine" else reason,
+                    fates.indices(position),
                     macs_of[position],
                     emitter.maps.get(value.map) if value is not None and held else None,
                     None if value is None else value.shape,
+                    fates.stored(position),
                 )
             )
         return placed

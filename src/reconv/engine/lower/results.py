@@ -28,10 +28,12 @@ class Border:
 
 @dataclass(frozen=True)
 class PlacedNode:
-    """Where a node runs. ``ops`` are indices of the plan; several nodes may share one, whose ``macs`` the first has.
+    """Where a node runs.
 
-    ``folded`` nodes cost nothing at run time: constants, renamed dimensions, and what no output needs.
+    ``ops`` are indices of the plan; several nodes may share one, whose ``macs`` are at the node that the others were
+    fused into. ``folded`` nodes cost nothing at run time: constants, renamed dimensions, and what no output needs.
     ``out_map`` is the plan's map that holds the node's first output, None where it was fused away or is no map.
+    ``stored`` is False where streams do not keep the result: the op that reads it does the node's work as well.
     """
 
     node: Node
@@ -41,6 +43,7 @@ class PlacedNode:
     macs: int = 0
     out_map: int | None = None
     out_shape: tuple[int, ...] | None = None
+    stored: bool = True
 
 
 @dataclass(eq=False)
