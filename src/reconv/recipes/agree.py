@@ -14,10 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LIKELY", "LOUDEST_DB", "SURE", "Boxes", "box_f1", "equal_share", "psnr_db"]
+__all__ = [
+    "LIKELY",
+    "LOUDEST_DB",
+    "QUIETEST_DB",
+    "SURE",
+    "Boxes",
+    "box_f1",
+    "equal_share",
+    "finite_range",
+    "psnr_db",
+]
 
 SURE, LIKELY = 0.3, 0.2
 LOUDEST_DB = 200.0  # equal arrays have an infinite ratio, which JSON cannot say
+QUIETEST_DB = -LOUDEST_DB  # and so has a number against a not-a-number or an infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +87,28 @@ def equal_share(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> 
 
 
 def psnr_db(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> float:
-    """Peak signal-to-noise ratio in dB, the peak being the range of the dense values; at most `LOUDEST_DB`."""
-    squares = sum(float(np.square(a.astype(np.float64) - b).sum()) for a, b in zip(ours, dense, strict=True))
-    size = max(sum(b.size for b in dense), 1)
-    spread = max((float(b.max()) for b in dense), default=0.0) - min((float(b.min()) for b in dense), default=0.0)
+    """Peak signal-to-noise ratio in dB, the peak being the range of the finite dense values; at most `LOUDEST_DB`.
+
+    Equal infinities and two not-a-numbers in one place are no noise; one that stands alone is all noise.
+    """
+    squares = 0.0
+    for a, b in zip(ours, dense, strict=True):
+        differ = (a != b) & ~(np.isnan(a) & np.isnan(b))
+        squares += float(np.square(a[differ].astype(np.float64) - b[differ]).sum())
     if squares == 0:
         return LOUDEST_DB
-    return float(min(LOUDEST_DB, 10 * np.log10(max(spread, 1e-12) ** 2 * size / squares)))
+    if not np.isfinite(squares):
+        return QUIETEST_DB
+    size = max(sum(b.size for b in dense), 1)
+    low, high = finite_range(dense)
+    ratio = 10 * np.log10(max(high - low, 1e-12) ** 2 * size / squares)
+    return float(np.clip(ratio, QUIETEST_DB, LOUDEST_DB))
+
+
+def finite_range(arrays: Sequence[NDArray[Any]]) -> tuple[float, float]:
+    """Least and greatest finite value; (0, 0) where there is none."""
+    finite = [array[np.isfinite(array)] for array in arrays]
+    held = [values for values in finite if values.size]
+    if not held:
+        return 0.0, 0.0
+    return min(float(values.min()) for values in held), max(float(values.max()) for values in held)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reconv.errors import InputError
 from reconv.graph import TensorInfo
-from reconv.recipes.agree import equal_share, psnr_db
+from reconv.recipes.agree import equal_share, finite_range, psnr_db
 from reconv.recipes.pixels import PixelArithmetic
 from reconv.recipes.recipe import Frame, Outputs, Recipe, Size
 
@@ -50,7 +50,8 @@ class Raw(Recipe):
 
     def agreement(self, results: Sequence[Outputs], dense_results: Sequence[Outputs]) -> dict[str, float]:
         """Of a classifier (one output (N, classes)) the share of equal best classes; of anything else the share of
-        equal elements once thresholded half-way between the least and the greatest dense value. And PSNR."""
+        equal elements once thresholded half-way between the least and the greatest finite dense value; not-a-numbers
+        are equal to one another only. And PSNR."""
         names = list(dense_results[0]) if dense_results else []
         ours = [[result[name] for result in results] for name in names]
         dense = [[result[name] for result in dense_results] for name in names]
@@ -60,8 +61,8 @@ class Raw(Recipe):
             return {"top1": equal_share(*best_of), "psnr_db": noise}
         shares = []
         for a, b in zip(ours, dense, strict=True):
-            half = (max(float(x.max()) for x in b) + min(float(x.min()) for x in b)) / 2
-            shares.append(equal_share([x > half for x in a], [x > half for x in b]))
+            half = sum(finite_range(b)) / 2
+            shares.append(equal_share([_above(x, half) for x in a], [_above(x, half) for x in b]))
         return {"equal": float(np.mean(shares)) if shares else 1.0, "psnr_db": noise}
 
     def draw(self, frame: Frame, result: Outputs) -> Frame:  # noqa: ARG002
@@ -69,3 +70,8 @@ class Raw(Recipe):
 
     def to_json(self, result: Outputs) -> Any:
         return {name: array.tolist() for name, array in result.items()}
+
+
+def _above(array: NDArray[Any], half: float) -> NDArray[np.int8]:
+    """1 above, 0 not above, -1 where there is no number."""
+    return np.where(np.isnan(array), -1, array > half).astype(np.int8)

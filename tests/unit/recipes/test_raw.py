@@ -10,7 +10,7 @@ import pytest
 from reconv.errors import InputError, MissingError
 from reconv.graph import TensorInfo
 from reconv.recipes import RECIPES, pixels
-from reconv.recipes.agree import LOUDEST_DB
+from reconv.recipes.agree import LOUDEST_DB, QUIETEST_DB, psnr_db
 from reconv.recipes.raw import Raw
 
 AUDIO = TensorInfo("audio", np.dtype(np.float32), (1, "samples"))
@@ -49,6 +49,16 @@ def test_maps_agree_by_thresholded_elements() -> None:
     found = recipe.agreement([ours], [dense])
     assert found["equal"] == 0.75
     assert found["psnr_db"] == pytest.approx(10 * np.log10(4 / (0.1**2 + 0.9**2)))
+
+
+def test_what_is_not_a_number_agrees_with_its_like_only() -> None:
+    recipe = Raw(AUDIO, None, None)
+    nan, inf = np.nan, np.inf
+    dense, ours = {"y": np.array([nan, inf, 1.0, 0.0])}, {"y": np.array([0.0, inf, 1.0, nan])}
+    assert recipe.agreement([dense], [dense]) == {"equal": 1.0, "psnr_db": LOUDEST_DB}
+    assert recipe.agreement([ours], [dense]) == {"equal": 0.5, "psnr_db": QUIETEST_DB}
+    assert psnr_db([np.array([inf])], [np.array([-inf])]) == QUIETEST_DB
+    assert psnr_db([np.array([0.0, nan])], [np.array([0.5, nan])]) < LOUDEST_DB
 
 
 def test_a_missing_opencv_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
