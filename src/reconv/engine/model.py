@@ -27,6 +27,8 @@ __all__ = ["Model", "Work", "load"]
 
 Array = np.ndarray[Any, Any]
 
+MOST_THREADS = 64  # of the core's team
+
 
 @dataclass(frozen=True)
 class Work:
@@ -57,7 +59,8 @@ def load(
 
     Raises:
         ModelError: the model cannot be read, or ``shapes`` do not fit it.
-        InputError: ``threads`` is not a positive number.
+        InputError: ``threads`` is not a number from 1 to 64, or RECONV_ISA names an instruction set that this machine
+            does not have.
     """
     graph = graphs.load(source)
     return Model(graphs.with_shapes(graph, shapes) if shapes else graph, threads=threads)
@@ -72,12 +75,16 @@ class Model:
 
     def __init__(self, graph: Graph, *, threads: int | None = None) -> None:
         count = _core.default_threads() if threads is None else threads
-        if count < 1:
-            raise InputError(f"threads is {threads!r}, expected a number from 1 up, or None")
+        if not 1 <= count <= MOST_THREADS:
+            raise InputError(f"threads is {threads!r}, expected a number from 1 to {MOST_THREADS}, or None")
+        try:
+            _core.default_isa()
+        except ValueError as error:
+            raise InputError(f"the environment variable RECONV_ISA: {error}") from error
         self.graph = graph
         self.threads = count
-        self._team = _core.Threads(count)
-        self._sizes = Sizes(lambda shapes: DenseItems(Compiled(graph, shapes, self._team)))
+        team = _core.Threads(count)  # not through self below: a model that is dropped frees its memory at once
+        self._sizes = Sizes(lambda shapes: DenseItems(Compiled(graph, shapes, team)))
         self._lock = threading.Lock()
         self._separable: bool | None = None
         self._last_shapes: Shapes | None = None

@@ -30,6 +30,7 @@ from reconv.errors import ProfileError
 __all__ = ["FORMAT", "MapProfile", "Profile", "check_tolerance", "read_profile"]
 
 FORMAT = "reconv profile 1"
+LARGEST = float(np.finfo(np.float32).max)  # the core computes in float32
 Floats = NDArray[np.float32]
 
 
@@ -41,7 +42,7 @@ def check_tolerance(value: float) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
         raise ProfileError(f"tolerance is {value!r}, expected a number from 0 (exact) up; 0.1 is a good start")
-    if not isfinite(value) or value < 0:
+    if not 0 <= value <= LARGEST:
         raise ProfileError(f"tolerance is {value}, expected a number from 0 (exact) up; 0.1 is a good start")
     return float(value)
 

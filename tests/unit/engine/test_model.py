@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import onnx
@@ -177,3 +179,27 @@ def test_digest_is_the_graphs() -> None:
     assert a.digest == load(cnn(24, 32, 1)).digest
     assert a.digest != b.digest
     assert isinstance(a, Model)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65])
+def test_threads_that_make_no_sense(threads: int) -> None:
+    with pytest.raises(InputError, match=r"threads is .*, expected a number from 1 to 64"):
+        load(cnn(), threads=threads)
+
+
+def test_an_instruction_set_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECONV_ISA", "v9")
+    with pytest.raises(InputError, match="RECONV_ISA: instruction set 'v9' is not one that this machine can run"):
+        load(cnn())
+
+
+def test_a_model_that_is_dropped_is_freed_at_once() -> None:
+    model = load(cnn(), threads=1)
+    model.run(frame())
+    gone = weakref.ref(model)
+    gc.disable()  # it must not wait for the collector of cycles: it holds all weights
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()

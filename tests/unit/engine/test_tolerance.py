@@ -34,7 +34,7 @@ def test_weights() -> None:
     np.testing.assert_allclose(MapProfile(weights=(3.0, 0.0), factor=2).cutoff_weights(None), [3 / 4, 0])
 
 
-@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), "0.1", None, True])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), 1e39, "0.1", None, True])
 def test_tolerances_that_make_no_sense(value: Any) -> None:
     with pytest.raises(ProfileError, match="expected a number from 0"):
         check_tolerance(value)
