@@ -117,7 +117,7 @@ class Stream:
             for item in self._items:
                 if item.state is not None:
                     item.state.tolerance = value
-                if value < self._tolerance or not self._tolerance:
+                if value < self._tolerance or value > self._tolerance == 0:
                     item.reset()  # stored pixels may be further off than this, or no deviations were measured yet
             self._tolerance = value
 

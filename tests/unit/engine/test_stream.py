@@ -210,6 +210,12 @@ def test_tolerance_saves_work_and_can_be_set() -> None:
     tolerant.tolerance = 0
     assert tolerant.tolerance == 0
     assert _same(tolerant(noisy), model.run(noisy))
+    dense = []
+    for value in (0, 0.1):  # as it was: nothing to forget; above 0: the deviations have to be measured
+        tolerant.tolerance = value
+        tolerant(noisy)
+        dense.append(tolerant.last.dense)
+    assert dense == [False, True]
     with pytest.raises(ProfileError, match="expected a number from 0"):
         tolerant.tolerance = -1
 
