@@ -14,7 +14,16 @@ from rich.console import Console
 
 from reconv.errors import InputError
 
-__all__ = ["Interrupt", "console", "number", "parse_shapes", "parse_size", "print_json", "waiting_interrupt"]
+__all__ = [
+    "Interrupt",
+    "console",
+    "json_text",
+    "number",
+    "parse_shapes",
+    "parse_size",
+    "print_json",
+    "waiting_interrupt",
+]
 
 PIPE_WIDTH = 200  # where there is no terminal whose width could be asked
 
@@ -25,8 +34,12 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, highlight=False, width=None if stream.isatty() else PIPE_WIDTH)
 
 
+def json_text(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False)
+
+
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, allow_nan=False))
+    print(json_text(value))
 
 
 def number(value: float) -> str:

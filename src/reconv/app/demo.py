@@ -17,7 +17,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from reconv.app.console import console, print_json, waiting_interrupt
+from reconv.app.console import console, json_text, print_json, waiting_interrupt
 from reconv.app.opened import open_model, open_recipe
 from reconv.app.sinks import VideoWriter, tint
 from reconv.app.sources import Source, open_source
@@ -73,7 +73,9 @@ def demo(
             numbers = measure(
                 str(model_path), recipe, str(clip), tolerance=tolerance, threads=model.threads, limit=limit
             )
-    numbers["files"] = {"video": str(output / "demo.mp4"), "picture": str(output / "recomputed.png")}
+    files = {"video": output / "demo.mp4", "picture": output / "recomputed.png", "numbers": output / "demo.json"}
+    numbers["files"] = {name: str(path) for name, path in files.items()}
+    files["numbers"].write_text(json_text(numbers) + "\n", encoding="utf-8")
     if json:
         print_json(numbers)
     else:
@@ -183,4 +185,4 @@ def _print(numbers: dict[str, Any]) -> None:
         )
     talk.print(table)
     talk.print("agreement is with our dense run; " + ", ".join(f"{k} {v}" for k, v in numbers["environment"].items()))
-    talk.print(f"video {numbers['files']['video']}, picture {numbers['files']['picture']}")
+    talk.print(", ".join(f"{name} {path}" for name, path in numbers["files"].items()))

@@ -7,8 +7,9 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ def run(
         raise InputError("--json and --output - both want stdout; write the results to a file")
     if output is None and recipe != "raw" and not json and not sys.stdout.isatty():
         output = "-"  # who takes our stdout wants the results
+    _check_output(output, (model, source, *([] if profile is None else [profile])), overlay=overlay)
     wanted = parse_size(size)
     network = open_model(model, threads, wanted)
     frames = open_source(source)
@@ -101,6 +103,14 @@ def run(
     else:
         _print_summary(console(stderr=output == "-"), summary)
     return 130 if stopped else 0
+
+
+def _check_output(output: str | None, read: Iterable[str], *, overlay: bool) -> None:
+    """Refuses to write over what is read, and an overlay that nothing would show."""
+    if overlay and (output is None or Path(output).suffix.lower() != ".mp4"):
+        raise InputError("--overlay is drawn into a video: give --output out.mp4")
+    if output is not None and any(Path(output).resolve() == Path(each).resolve() for each in read):
+        raise InputError(f"--output {output} would overwrite what is read; give another file")
 
 
 def _inputs(frame: Frame, recipe: Recipe) -> Any:

@@ -24,6 +24,7 @@ def test_it_writes_a_video_a_picture_and_a_table(
     arguments = ["demo", "--output", str(target), "--limit", "4", "--threads", "1", "--json"]
     assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
+    assert json.loads((target / "demo.json").read_text()) == found
     names = [row["name"] for row in found["rows"]]
     assert names == ["reconv stream, exact", "reconv stream, tolerance 0.1", "reconv dense", "ONNX Runtime"]
     exact, _, dense, peer = found["rows"]

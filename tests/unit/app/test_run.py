@@ -102,6 +102,23 @@ def test_the_video_shows_what_was_found(
     assert np.abs(red[-1][44:]).max() < 20  # nothing moves below
 
 
+def test_an_overlay_needs_a_video(map_model: Path, clip: Path, mistake: Callable[..., str]) -> None:
+    assert "--output out.mp4" in mistake("run", map_model, clip, "--overlay")
+    assert "--output out.mp4" in mistake("run", map_model, clip, "--overlay", "--output", "out.jsonl")
+
+
+def test_what_is_read_is_not_overwritten(
+    yolox_model: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mistake: Callable[..., str]
+) -> None:
+    video = tmp_path / "clip.mp4"
+    summary(capsys, yolox_model, clip, "--recipe", "yolox", "--output", video)
+    before = video.read_bytes()
+    (tmp_path / "again.mp4").symlink_to(video)
+    for other in (video, tmp_path / "again.mp4"):
+        assert "would overwrite" in mistake("run", yolox_model, video, "--output", other)
+    assert video.read_bytes() == before
+
+
 def test_a_video_and_a_folder_of_pictures_are_sources(
     map_model: Path, pictures: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
