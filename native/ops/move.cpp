@@ -144,9 +144,22 @@ public:
     BlockGather(int x, Blocks blocks) : x_(x), blocks_(std::move(blocks)) {}
 
     void prepare(const Kernels&, const std::vector<Map>& maps) override {
-        const Map& in = maps[x_];
+        const Map &in = maps[x_], &o = maps[out];
         for (auto& pieces : blocks_.pieces)
             for (auto& p : pieces) p.offset = p.dy * in.row_stride + p.dx * in.pixel_stride + p.channel;
+        // a row of a block at a time, where pixels follow one another: what is in order in the input too becomes one piece
+        rows_.resize(blocks_.height);
+        for (int y = 0; y < blocks_.height; y++)
+            for (int x = 0; x < blocks_.width; x++)
+                for (Blocks::Piece p : blocks_.pieces[y * blocks_.width + x]) {
+                    p.to += static_cast<int>(x * o.pixel_stride);
+                    auto& row = rows_[y];
+                    if (!row.empty() && row.back().step == 1 && p.step == 1 && row.back().to + row.back().count == p.to &&
+                        row.back().offset + row.back().count == p.offset)
+                        row.back().count += p.count;
+                    else
+                        row.push_back(p);
+                }
     }
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t>) const override {
         const Bits& in = stale[0];
@@ -163,36 +176,53 @@ public:
                 }
     }
     void run(const Task& task) const override {
-        const Map& in = task.memory.map(x_);
+        const Map &in = task.memory.map(x_), &o = task.memory.map(out);
         for (const Run& run : task.runs) {
-            const auto* pieces = blocks_.pieces.data() + run.y % blocks_.height * blocks_.width;
+            const int phase_y = run.y % blocks_.height, width = blocks_.width;
+            const auto* pieces = blocks_.pieces.data() + phase_y * width;
             const float* row = task.memory.pixel(x_, run.y / blocks_.height * blocks_.stride_y, 0);
             const ptrdiff_t block = blocks_.stride_x * in.pixel_stride;
-            int phase = run.x0 % blocks_.width;
-            const float* from = row + run.x0 / blocks_.width * block;
-            for (int x = run.x0; x < run.x1; x++) {
-                float* to = task.memory.pixel(out, run.y, x);
-                for (const auto& p : pieces[phase]) {
-                    const float* values = from + p.offset;
-                    if (p.step == 1 && p.count >= 16)
-                        std::memcpy(to + p.to, values, sizeof(float) * p.count);
-                    else
-                        for (int c = 0; c < p.count; c++) to[p.to + c] = values[static_cast<ptrdiff_t>(c) * p.step];
-                }
-                if (++phase == blocks_.width) phase = 0, from += block;
-            }
+            float* to = task.memory.pixel(out, run.y, run.x0);
+            int x = run.x0;
+            const auto single = [&] {
+                for (const auto& p : pieces[x % width]) copy(to + p.to, row + x / width * block + p.offset, p);
+                x++, to += o.pixel_stride;
+            };
+            while (x < run.x1 && x % width) single();
+            const float* from = row + x / width * block;
+            for (; x + width <= run.x1; x += width, from += block, to += width * o.pixel_stride)
+                for (const auto& p : rows_[phase_y]) copy(to + p.to, from + p.offset, p);
+            while (x < run.x1) single();
         }
     }
     int64_t bytes() const override {
         int64_t total = 0;
-        for (const auto& pieces : blocks_.pieces) total += static_cast<int64_t>(pieces.size() * sizeof(Blocks::Piece));
+        for (const auto* lists : {&blocks_.pieces, &rows_})
+            for (const auto& pieces : *lists) total += static_cast<int64_t>(pieces.size() * sizeof(Blocks::Piece));
         for (const auto& sources : blocks_.sources) total += static_cast<int64_t>(sources.size() * sizeof(Blocks::Source));
         return total;
     }
 
 private:
+    static void copy(float* to, const float* from, const Blocks::Piece& p) {
+        if (p.step != 1) {
+            for (int c = 0; c < p.count; c++) to[c] = from[static_cast<ptrdiff_t>(c) * p.step];
+            return;
+        }
+        switch (p.count) {  // a call of memcpy costs more than the copy of a few values
+            case 1: *to = *from; break;
+            case 2: std::memcpy(to, from, 2 * sizeof(float)); break;
+            case 3: std::memcpy(to, from, 3 * sizeof(float)); break;
+            case 4: std::memcpy(to, from, 4 * sizeof(float)); break;
+            case 6: std::memcpy(to, from, 6 * sizeof(float)); break;
+            case 8: std::memcpy(to, from, 8 * sizeof(float)); break;
+            default: std::memcpy(to, from, sizeof(float) * p.count);
+        }
+    }
+
     int x_;
     Blocks blocks_;
+    std::vector<std::vector<Blocks::Piece>> rows_;  // of a block, all its pixels together
 };
 
 // Any other.

@@ -416,6 +416,14 @@ def resize_table(size: int, out: int, linear: bool) -> tuple[NDArray[np.int32], 
     return low, np.minimum(low + 1, size - 1).astype(np.int32), (at - low).astype(np.float32)
 
 
+def block_index(choices: Choices, source: Shape, target: Shape) -> NDArray[np.int32]:
+    """A move that repeats itself from block to block of pixels, as pixel shuffles do."""
+    high, wide = (-(-n // m) for n, m in zip(target[:2], source[:2], strict=True))
+    y, x, c = np.indices(target)
+    channel = (c * choices.pick((1, 1, 2, 3)) + (y % high) * wide + x % wide + choices.whole(0, 3)) % source[2]
+    return np.asarray(((y // high) * source[1] + x // wide) * source[2] + channel, np.int32)
+
+
 def _produce_move(choices: Choices, d: Draft, out: int) -> bool:
     height, width, channels = d.shapes[out]
     same = [x for x in d.readable if d.shapes[x][2] == channels]
@@ -427,6 +435,9 @@ def _produce_move(choices: Choices, d: Draft, out: int) -> bool:
         d.op("resize", out, x=x, y0=y0, y1=y1, wy=wy, x0=x0, x1=x1, wx=wx)
         return True
     x = choices.pick(d.readable)
+    if choices.whole(0, 2) == 0:
+        d.op("gather", out, x=x, index=block_index(choices, d.shapes[x], d.shapes[out]), fill=0.0)
+        return True
     count, values = prod(d.shapes[x]), height * width * channels
     index = (choices.whole(0, count - 1) + np.arange(values) * choices.pick((1, 1, 2, 5))) % count
     if choices.coin():
