@@ -8,6 +8,7 @@ contiguous.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,7 +68,9 @@ def check_shapes(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ..
         shape = shapes[info.name]
         expected = "(" + ", ".join("?" if size is None else str(size) for size in info.shape) + ")"
         wrong = f"input {info.name!r} has shape {tuple(shape)}, expected {expected}"
-        if 0 in shape:
+        if not all(isinstance(size, Integral) for size in shape):
+            raise InputError(f"{wrong}; every size has to be a number")
+        if any(size < 1 for size in shape):
             raise InputError(f"{wrong}; an array without elements cannot be run")
         if not info.shape:
             continue

@@ -75,7 +75,7 @@ class Model:
 
     def __init__(self, graph: Graph, *, threads: int | None = None) -> None:
         count = _core.default_threads() if threads is None else threads
-        if not 1 <= count <= MOST_THREADS:
+        if not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
             raise InputError(f"threads is {threads!r}, expected a number from 1 to {MOST_THREADS}, or None")
         try:
             _core.default_isa()

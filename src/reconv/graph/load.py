@@ -72,7 +72,7 @@ def with_shapes(graph: Graph, shapes: Mapping[str, Sequence[int | str | None]]) 
     does shows when it runs: a Reshape to a fixed size may not.
 
     Raises:
-        ModelError: no input has that name, or the number of axes is another.
+        ModelError: no input has that name, the number of axes is another, or a size is not positive.
     """
     known = {info.name: info for info in graph.inputs}
     for name, shape in shapes.items():
@@ -80,6 +80,8 @@ def with_shapes(graph: Graph, shapes: Mapping[str, Sequence[int | str | None]]) 
             raise ModelError(f"the model has no input {name!r}; its inputs are {', '.join(known)}")
         if known[name].shape and len(shape) != len(known[name].shape):
             raise ModelError(f"input {known[name]} cannot have the shape {tuple(shape)}: {len(known[name].shape)} axes")
+        if any(isinstance(size, int) and size < 1 for size in shape):
+            raise ModelError(f"input {known[name]} cannot have the shape {tuple(shape)}: sizes begin at 1")
     inputs = tuple(replace(i, shape=tuple(shapes.get(i.name, i.shape))) for i in graph.inputs)
     outputs = tuple(replace(o, shape=(None,) * len(o.shape)) for o in graph.outputs)
     return replace(graph, inputs=inputs, outputs=outputs)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from reconv.engine.inputs import check
+from reconv.engine.inputs import check, check_shapes
 from reconv.errors import InputError
 from reconv.graph import TensorInfo
 from tests.unit.small import Array
@@ -46,3 +48,18 @@ def test_one_array_or_a_mapping() -> None:
 def test_messages(inputs: dict[str, Array], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check([IMAGE, MASK], inputs)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 3, -8, 6), "without elements"),
+        ((1, 3, "h", 6), "every size has to be a number"),
+        ((1, 3, None, 6), "every size has to be a number"),
+    ],
+)
+def test_shapes_that_no_array_has(shape: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_shapes([IMAGE], {"image": shape})
+    fine: Any = (1, 3, np.int64(8), 6)
+    check_shapes([IMAGE], {"image": fine})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from typing import Any
 
 import numpy as np
 import onnx
@@ -181,8 +182,8 @@ def test_digest_is_the_graphs() -> None:
     assert isinstance(a, Model)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 65])
-def test_threads_that_make_no_sense(threads: int) -> None:
+@pytest.mark.parametrize("threads", [0, -1, 65, 1.5, "2"])
+def test_threads_that_make_no_sense(threads: Any) -> None:
     with pytest.raises(InputError, match=r"threads is .*, expected a number from 1 to 64"):
         load(cnn(), threads=threads)
 

@@ -146,3 +146,5 @@ def test_other_sizes() -> None:
         with_shapes(graph, {"z": (1,)})
     with pytest.raises(ModelError, match="4 axes"):
         with_shapes(graph, {"x": (1, 3)})
+    with pytest.raises(ModelError, match="sizes begin at 1"):
+        with_shapes(graph, {"x": (1, 3, -4, 64)})
