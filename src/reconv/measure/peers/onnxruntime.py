@@ -1,14 +1,26 @@
 """ONNX Runtime on the CPU: all optimisations, fixed sizes, its spinning thread pool; and plain, as an oracle.
 
-Symbolic dimensions are fixed before the session is made: its optimiser then knows every shape.
+It is given the model with the sizes of its inputs fixed, so that its optimiser knows every shape, and with weights that
+the file lists as inputs as constants: as inputs they could change, which keeps it from folding and fusing.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from reconv.graph import load
+from reconv.errors import ModelError
+from reconv.graph import extract, load
 from reconv.measure.peers.peer import Array, Arrays, Job, Runner
+
+
+def _fixed(job: Job) -> bytes | str:
+    """The model for the job's sizes; the file where it cannot be written again (2 GB, an output that is an input)."""
+    graph = load(job.model)
+    names = [info.name for info in graph.inputs]
+    try:
+        return extract(graph, names, [info.name for info in graph.outputs], job.shapes)
+    except ModelError:
+        return job.model
 
 
 class _Session:
@@ -23,11 +35,7 @@ class _Session:
         options.log_severity_level = 3
         levels = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-        for info in load(job.model).inputs:
-            for dim, size in zip(info.shape, job.shapes[info.name], strict=True):
-                if isinstance(dim, str):
-                    options.add_free_dimension_override_by_name(dim, size)
-        self._session: Any = onnxruntime.InferenceSession(job.model, options, providers=["CPUExecutionProvider"])
+        self._session: Any = onnxruntime.InferenceSession(_fixed(job), options, providers=["CPUExecutionProvider"])
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:
