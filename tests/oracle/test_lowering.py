@@ -564,7 +564,8 @@ def test_a_depthwise_convolution_says_that_its_reader_does_it() -> None:
     assert deep.reason == f"done inside Conv '{point.node.name}', pixel by pixel"
     assert relu.reason == f"fused into Conv '{deep.node.name}'"
     assert [placed.stored for placed in lowered.nodes] == [True, False, False, True]
-    assert relu.out_map is None
+    assert (deep.out_map, relu.out_map is None) == (None, False)
+    assert relu.out_map not in lowered.plan.cut_maps
     assert deep.macs == 7 * 9 * 8 * 9
     assert first.out_map in lowered.plan.cut_maps
 

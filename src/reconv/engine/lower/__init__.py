@@ -268,7 +268,7 @@ class _Lowering:
         for position, node in enumerate(nodes):
             where, reason = self.reasons[position]
             value = b.values.get(node.outputs[0]) if node.outputs else None
-            held = value is not None and value.map in written and value.map not in fates.absorbed
+            held = value is not None and value.map in written
             placed.append(
                 PlacedNode(
                     node,

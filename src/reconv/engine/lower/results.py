@@ -33,7 +33,7 @@ class PlacedNode:
     ``ops`` are indices of the plan; several nodes may share one, whose ``macs`` are at the node that the others were
     fused into. ``folded`` nodes cost nothing at run time: constants, renamed dimensions, and what no output needs.
     ``out_map`` is the plan's map that holds the node's first output, None where it was fused away or is no map.
-    ``stored`` is False where streams do not keep the result: the op that reads it does the node's work as well.
+    ``stored`` is False where streams do not keep that map: the op that reads it does the node's work as well.
     """
 
     node: Node
