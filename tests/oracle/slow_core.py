@@ -364,7 +364,10 @@ class Plan:
         for i, op in enumerate(self.ops if self.fuse else ()):
             between = op.inputs[0]
             front = next((j for j, made in enumerate(self.ops) if made.out == between), -1)
-            if front >= 0 and 0 < op.pointwise <= 1024 and self.ops[front].depthwise and self._alone(between):
+            if front < 0 or not self.ops[front].depthwise or not 0 < op.pointwise <= 1024:
+                continue
+            strides = self.maps[self.ops[front].inputs[0]].size[:2] != self.maps[between].size[:2]
+            if not strides and self._alone(between):
                 self.absorbed[front] = i
                 self.ops[i] = _both(self.ops[front], op, front)
 
