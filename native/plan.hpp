@@ -69,6 +69,7 @@ public:
     int64_t most_runs() const;                                  // of one list
     int band_rows(int width) const;                             // rows of a map that are listed at a time
     int row_words() const { return row_words_; }                // scratch for spread
+    int64_t most_inputs() const;                                // of one op
     int64_t weight_floats() const;                              // cutoff weights of all cut maps
     int padded(int channels) const { return (channels + kernels_->width - 1) / kernels_->width * kernels_->width; }
 

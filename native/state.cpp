@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -15,24 +16,6 @@
 
 namespace reconv {
 namespace {
-
-// Scratch belongs to a thread, not to a state: it grows to the largest plan that the thread has worked on.
-float* thread_scratch(int64_t floats) {
-    struct Buffer {
-        float* data = nullptr;
-        int64_t floats = 0;
-        ~Buffer() { std::free(data); }
-    };
-    thread_local Buffer buffer;
-    if (floats > buffer.floats) {
-        std::free(buffer.data);
-        const size_t bytes = (static_cast<size_t>(floats) * 4 + 127) / 64 * 64;
-        buffer.data = static_cast<float*>(std::aligned_alloc(64, bytes));
-        buffer.floats = buffer.data ? floats : 0;
-        if (!buffer.data) throw std::bad_alloc();
-    }
-    return buffer.data;
-}
 
 constexpr size_t kPage = size_t{2} << 20;  // of large pages, where the system grants them
 constexpr int64_t kShare = 60'000;         // weighted pixels below which an op stays on one thread
@@ -82,7 +65,10 @@ State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads,
         cuts_[id].deviation.assign(maps[id].channels, 0.f);
         index += plan_->padded(maps[id].channels);
     }
-    bytes_ += static_cast<int64_t>(stale_words_.size() * 8 + weights_.size() * 4 + runs_.capacity() * sizeof(Run));
+    op_inputs_.reserve(static_cast<size_t>(plan_->most_inputs()));
+    bytes_ += static_cast<int64_t>((stale_words_.size() + row_.size() + op_seconds_.size()) * 8 + weights_.size() * 4 + runs_.capacity() * sizeof(Run) +
+                                   (stale_.size() + todo_.size() + op_inputs_.capacity()) * sizeof(Bits));
+    for (const Cut& cut : cuts_) bytes_ += static_cast<int64_t>(cut.deviation.size() * 4);
 }
 
 State::~State() { std::free(floats_); }
@@ -132,8 +118,8 @@ void State::profile(bool on) {
 
 void State::step(std::span<const float* const> sources) {
     if (sources.size() != plan_->inputs().size()) throw std::invalid_argument("one array per input is needed");
-    thread_scratch(plan_->scratch_floats());
     Threads::Session team(*threads_);
+    team.reserve(plan_->scratch_floats());
     was_dense_ = dense_only_ || !ready_;
     ready_ = false;  // a step that fails half-way makes the next one dense
     recomputed_macs_ = 0;
@@ -158,8 +144,7 @@ void State::load_inputs(std::span<const float* const> sources, Threads::Session&
         if (dense_only_ && (root.halo.top || root.halo.bottom || root.halo.side)) clear_halo(root, roots_[m.root]);
         constexpr int kRows = 16;  // of a piece
         std::atomic<int> next{0};
-        const auto work = [&] {
-            float* scratch = thread_scratch(plan_->scratch_floats());
+        const auto work = [&](float* scratch) {
             for (int first; (first = next.fetch_add(kRows, std::memory_order_relaxed)) < m.height;)
                 for (int y = first; y < std::min(first + kRows, m.height); y++) {
                     InputRow in{sources[i] + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
@@ -170,9 +155,9 @@ void State::load_inputs(std::span<const float* const> sources, Threads::Session&
                 }
         };
         if (static_cast<int64_t>(m.height) * m.width * m.channels < kShare)
-            work();
+            work(team.scratch());
         else
-            team.run(work);
+            team.run(std::ref(work));
     }
 }
 
@@ -236,9 +221,8 @@ void State::account(const Op& op, int front, int64_t pixels) {
 void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fused, Threads::Session& team) {
     const int64_t cost = op.pixel_cost(plan_->maps());
     if (cost == 0) return;
-    const int64_t floats = plan_->scratch_floats();
     if (team.count() == 1 || !op.splits() || pixels * cost < kShare || pixels <= 2 * plan_->kernels().pairs) {
-        op.run({memory_, &plan_->kernels(), runs_, cutoff, thread_scratch(floats), true, fused});
+        op.run({memory_, &plan_->kernels(), runs_, cutoff, team.scratch(), true, fused});
         return;
     }
     const int64_t block = 2 * plan_->kernels().pairs;
@@ -246,8 +230,7 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
     const int64_t piece = (wanted + block - 1) / block * block;
     const int pieces = static_cast<int>((pixels + piece - 1) / piece);
     std::atomic<int> next{0};
-    team.run([&] {
-        float* scratch = thread_scratch(floats);
+    const auto work = [&](float* scratch) {
         size_t run = 0;
         int64_t before = 0;  // pixels in the runs ahead of `run`
         for (int p; (p = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
@@ -277,7 +260,8 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
                 if (end == start + length) start += length, at++;
             }
         }
-    });
+    };
+    team.run(std::ref(work));
 }
 
 void State::clear_halo(const Root& r, float* memory) const {
@@ -295,6 +279,7 @@ void State::clear_halo(const Root& r, float* memory) const {
 // not finite), the next step is dense again.
 bool State::estimate() {
     bool usable = true;
+    int pictures = 0, constant = 0;  // inputs large enough to have a deviation, and those without one
     std::vector<double> sum, square;
     for (int id : plan_->cut_maps()) {
         const Map& m = memory_.map(id);
@@ -321,7 +306,11 @@ bool State::estimate() {
         const double rms = std::sqrt(mean_square);
         const bool is_input = std::any_of(plan_->inputs().begin(), plan_->inputs().end(),
                                           [id](const Border& b) { return b.map == id; });
-        if (!std::isfinite(rms) || (is_input && pixels >= 16 && rms < 1e-12)) usable = false;
+        if (!std::isfinite(rms)) usable = false;
+        if (is_input && pixels >= 16) {
+            pictures++;
+            constant += rms < 1e-12;
+        }
         for (int c = 0; c < m.channels; c++) {
             const double deviation = pixels < 16 ? rms : std::max(std::sqrt(square[c]), 0.05 * rms);
             cut.deviation[c] = static_cast<float>(std::max(deviation, 1e-12));
@@ -329,7 +318,7 @@ bool State::estimate() {
                 weights_[cut.index + c] = static_cast<float>(1.0 / (m.channels * static_cast<double>(cut.deviation[c]) * cut.deviation[c]));
         }
     }
-    return usable;
+    return usable && (pictures == 0 || constant < pictures);
 }
 
 void State::read(int output, float* array) const {
@@ -339,15 +328,15 @@ void State::read(int output, float* array) const {
     constexpr int kPixels = 1024;  // of a piece
     const int across = (m.width + kPixels - 1) / kPixels;
     std::atomic<int> next{0};
-    const auto work = [&] {
+    const auto work = [&](float*) {
         for (int piece; (piece = next.fetch_add(1, std::memory_order_relaxed)) < m.height * across;) {
             const int y = piece / across, x = piece % across * kPixels;
             plan_->kernels().export_row(array + y * row_stride + x * pixel_stride, pixel_stride, channel_stride,
                                         memory_.pixel(border.map, y, x), m.pixel_stride, std::min(kPixels, m.width - x), m.channels);
         }
     };
-    if (static_cast<int64_t>(m.height) * m.width * m.channels < kShare) return work();
-    Threads::Session(*threads_).run(work);
+    if (static_cast<int64_t>(m.height) * m.width * m.channels < kShare) return work(nullptr);
+    Threads::Session(*threads_).run(std::ref(work));
 }
 
 }  // namespace reconv

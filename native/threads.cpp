@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -39,6 +41,7 @@ double cgroup_quota() {
 
 Threads::Threads(int count) {
     if (count < 1 || count > 64) throw std::invalid_argument("a team has 1 to 64 threads, not " + std::to_string(count));
+    for (int id = 1; id < count; id++) scratch_.push_back(std::make_unique<Scratch>());
     for (int id = 1; id < count; id++) workers_.emplace_back([this, id] { worker(id); });
 }
 
@@ -63,10 +66,26 @@ void Threads::worker(int id) {
         seen = generation_.load(std::memory_order_acquire);
         const uint64_t mine = uint64_t{1} << id;
         if (offered_.fetch_and(~mine, std::memory_order_acq_rel) & mine) {
-            (*work_)();
+            (*work_)(scratch_[id - 1]->data);
             finished_.fetch_add(1, std::memory_order_release);
         }
     }
+}
+
+Threads::Scratch::~Scratch() { std::free(data); }
+
+void Threads::Scratch::reserve(int64_t wanted) {
+    if (wanted <= floats) return;
+    auto* larger = static_cast<float*>(std::aligned_alloc(64, (static_cast<size_t>(wanted) * 4 + 127) / 64 * 64));
+    if (!larger) throw std::bad_alloc();
+    std::free(data);
+    data = larger;
+    floats = wanted;
+}
+
+Threads::Scratch& Threads::callers_scratch() {
+    thread_local Scratch scratch;
+    return scratch;
 }
 
 Threads::Session::Session(Threads& team) : team_(team), owned_(!team.workers_.empty() && team.busy_.try_lock()) {}
@@ -77,8 +96,16 @@ Threads::Session::~Session() {
     team_.busy_.unlock();
 }
 
-void Threads::Session::run(const std::function<void()>& work) {
-    if (!owned_) return work();
+void Threads::Session::reserve(int64_t floats) {
+    callers_scratch().reserve(floats);
+    if (!owned_) return;
+    for (auto& scratch : team_.scratch_) scratch->reserve(floats);
+}
+
+float* Threads::Session::scratch() const { return callers_scratch().data; }
+
+void Threads::Session::run(const std::function<void(float*)>& work) {
+    if (!owned_) return work(scratch());
     team_.in_step_.store(true, std::memory_order_relaxed);  // a step that shares nothing wakes nobody
     team_.work_ = &work;
     team_.finished_.store(0, std::memory_order_relaxed);
@@ -86,7 +113,7 @@ void Threads::Session::run(const std::function<void()>& work) {
     team_.offered_.store(members, std::memory_order_release);
     team_.generation_.fetch_add(1, std::memory_order_release);
     team_.generation_.notify_all();
-    work();
+    work(scratch());
     const uint64_t joined = members & ~team_.offered_.exchange(0, std::memory_order_acq_rel);
     int spins = 0;
     while (team_.finished_.load(std::memory_order_acquire) != std::popcount(joined)) {

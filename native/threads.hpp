@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -31,7 +32,11 @@ public:
         // Runs work on the caller and on every member that comes before the caller is through, and returns when all of
         // them are: `work` takes pieces from a shared counter until none is left, so a member whose processor is busy
         // elsewhere is not waited for. `work` must not throw.
-        void run(const std::function<void()>& work);
+        // Each gets scratch of its own, as large as was reserved, 64-byte aligned.
+        void run(const std::function<void(float*)>& work);
+        // Makes room for `floats` of scratch on every member. Throws std::bad_alloc and then has changed nothing.
+        void reserve(int64_t floats);
+        float* scratch() const;  // the caller's own
 
     private:
         Threads& team_;
@@ -39,15 +44,27 @@ public:
     };
 
 private:
+    // Belongs to a thread, not to a state: it grows to the largest plan that the thread has worked on.
+    struct Scratch {
+        float* data = nullptr;
+        int64_t floats = 0;
+        Scratch() = default;
+        Scratch(const Scratch&) = delete;
+        Scratch& operator=(const Scratch&) = delete;
+        ~Scratch();
+        void reserve(int64_t wanted);
+    };
+    static Scratch& callers_scratch();
     void worker(int id);
 
     std::vector<std::thread> workers_;
+    std::vector<std::unique_ptr<Scratch>> scratch_;  // of each worker
     std::mutex busy_;
     std::atomic<uint32_t> generation_{0};  // every change wakes the workers
     std::atomic<uint64_t> offered_{0};     // bit per member that may still join; taking one's bit is the permission to run
     std::atomic<int> finished_{0};         // members that joined and are through
     std::atomic<bool> in_step_{false}, stop_{false};
-    const std::function<void()>* work_ = nullptr;
+    const std::function<void(float*)>* work_ = nullptr;
 };
 
 // Processors this process may use: its affinity, cut by the control group's quota (version 2 or 1); at least 1.

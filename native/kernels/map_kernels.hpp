@@ -258,19 +258,22 @@ void input_row(const InputRow& row, const float* weights, float limit, bool all,
     }
 }
 
+// The larger of the two; a NaN stays.
+INLINE float larger(float v, float x) { return x > v || x != x ? x : v; }
+
 void max_window(float* out, const float* const* in, int count, int channels) {
     int c = 0;
     for (; c + VL <= channels; c += VL) {
         vec v = load(in[0] + c);
         for (int i = 1; i < count; i++) {
             const vec x = load(in[i] + c);
-            v = x > v ? x : v;
+            v = (x > v) | (x != x) ? x : v;  // a NaN stays
         }
         store(out + c, v);
     }
     for (; c < channels; c++) {
         float v = in[0][c];
-        for (int i = 1; i < count; i++) v = in[i][c] > v ? in[i][c] : v;
+        for (int i = 1; i < count; i++) v = larger(v, in[i][c]);
         out[c] = v;
     }
 }
@@ -312,8 +315,8 @@ void binary(Binary kind, float* out, const float* a, int a_step, const float* b,
         case Binary::sub: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return x - y; });
         case Binary::mul: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return x * y; });
         case Binary::div: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return x / y; });
-        case Binary::min: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return y < x ? y : x; });
-        case Binary::max: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return y > x ? y : x; });
+        case Binary::min: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return y < x || y != y ? y : x; });
+        case Binary::max: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return y > x || y != y ? y : x; });
         case Binary::pow: return binary_loop(out, a, a_step, b, b_step, channels, [](float x, float y) { return __builtin_powf(x, y); });
     }
 }
@@ -340,7 +343,7 @@ void sum_row(float* out, const float* in, int pixels, ptrdiff_t stride, int chan
 
 void max_row(float* out, const float* in, int pixels, ptrdiff_t stride, int channels) {
     for (int x = 0; x < pixels; x++, in += stride)
-        for (int c = 0; c < channels; c++) out[c] = in[c] > out[c] ? in[c] : out[c];
+        for (int c = 0; c < channels; c++) out[c] = larger(out[c], in[c]);
 }
 
 void export_row(float* out, ptrdiff_t out_pixel, ptrdiff_t out_channel, const float* in, ptrdiff_t in_pixel, int pixels,

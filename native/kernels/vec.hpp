@@ -30,7 +30,8 @@ INLINE vec exponential(vec x) {
     p = p * f + 1.6666665459e-1f;
     p = p * f + 5.0000001201e-1f;
     p = p * (f * f) + f + 1.0f;
-    return (vec)((ivec)p + ((ivec)r << 23));
+    const vec power = (vec)((ivec)p + ((ivec)r << 23));
+    return x == x ? power : x;  // a NaN's payload would move into the exponent
 }
 
 // 1 / d for 1 <= d < 2^127

@@ -189,7 +189,7 @@ void test_team(Random& random) {
             for (int run = 0; run < 20; run++) {
                 std::vector<int> done(static_cast<size_t>(random.whole(1, 40)), 0);
                 std::atomic<int> next{0};
-                const std::function<void()> work = [&] {
+                const std::function<void(float*)> work = [&](float*) {
                     for (int p; (p = next.fetch_add(1)) < static_cast<int>(done.size());) done[p]++;
                 };
                 (run % 5 == 4 ? second : session).run(work);

@@ -127,7 +127,6 @@ def _share_without_memory() -> str:
     return said + "goes on"
 
 
-@pytest.mark.xfail(strict=True, reason="an allocation that fails on a member of the team ends the process")
 def test_a_member_of_the_team_without_memory_does_not_end_the_process() -> None:
     assert apart(_share_without_memory).endswith("goes on")
 
