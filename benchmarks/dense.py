@@ -10,7 +10,6 @@ from benchmarks.models import DENSE
 from benchmarks.options import Options, field
 from reconv.measure import take_turns
 
-FRAMES = 120
 ASKED = {"geometric_mean": 1.15, "largest": 1.5}
 
 
@@ -18,7 +17,7 @@ def run(options: Options) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for threads, model in itertools.product(options.threads, DENSE[:2] if options.tiny else DENSE):
         options.say(f"dense: {model.title}, {threads} thread(s)")
-        frames = itertools.repeat(model.input(options), 3 if options.tiny else FRAMES + 1)
+        frames = itertools.repeat(model.input(options), 3 if options.tiny else model.frames + 1)
         times = take_turns(field(options.asset(model.asset), threads, None), frames, options.pace)
         for name, measured in times.items():
             ratio = measured.over(times["onnxruntime"])
