@@ -57,7 +57,7 @@ bench: $(STAMP) ## all benchmarks (an idle machine, half an hour); writes docs/b
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 native: ## developers' build of the core: build/native, _core*.so put into src/reconv at once
-	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$$(command -v $(PYTHON)) \
+	cmake -S . -B build/native -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE=$$($(PYTHON) -c 'import sys; print(sys.executable)') \
 	  -Dnanobind_DIR=$$($(PYTHON) -m nanobind --cmake_dir)
 	cmake --build build/native --parallel
 	for built in build/native/_core*.so; do \

@@ -324,7 +324,7 @@ bool State::estimate() {
 void State::read(int output, float* array) const {
     const Border& border = plan_->outputs().at(output);
     const Map& m = memory_.map(border.map);
-    const auto [row_stride, pixel_stride, channel_stride] = border.strides;
+    const int64_t row_stride = border.strides[0], pixel_stride = border.strides[1], channel_stride = border.strides[2];
     constexpr int kPixels = 1024;  // of a piece
     const int across = (m.width + kPixels - 1) / kPixels;
     std::atomic<int> next{0};
