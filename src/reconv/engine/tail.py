@@ -18,18 +18,13 @@ import numpy as np
 import onnxruntime
 
 from reconv.errors import TailError, one_line
-from reconv.graph import Graph, extract, reads
+from reconv.graph import Graph, draws_at_random, extract, reads
 from reconv.graph.cost import multiply_adds
 from reconv.graph.shapes import infer
 
 __all__ = ["Tail", "TailMemory", "TailStep", "open_session", "same_bits"]
 
 Array = np.ndarray[Any, Any]
-
-# Operators that give another result every time: a tail with one of them runs at every step.
-RANDOM = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
 
 
 class Tail:
@@ -56,7 +51,7 @@ class Tail:
         self.nodes = nodes
         self.inputs: tuple[str, ...] = tuple(name for name in used if name not in values)
         self.outputs = tuple(outputs)
-        self.always = any(node.op_type in RANDOM for node in nodes)
+        self.always = any(draws_at_random(node, graph) for node in nodes)
         embedded = {name: values[name] for name in used if name in values}
         free = {name: (None,) * len(shape) for name, shape in stops.items()}
         self._part = extract(graph, self.inputs, outputs, stops, embedded)

@@ -2,13 +2,27 @@
 
 The only folder that imports onnx and onnx-ir. In the order in which a model flows through:
 `load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
-`shapes` (of a part, inferred), `cost` (multiply-adds), `reach` (receptive field), `digest` (content hash).
+`chance` (random operators), `shapes` (of a part, inferred), `cost` (multiply-adds),
+`reach` (receptive field), `digest` (content hash).
 """
 
+from reconv.graph.chance import draws_at_random
 from reconv.graph.digest import digest
 from reconv.graph.evaluate import evaluate
 from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.load import Source, load, with_shapes
 
-__all__ = ["Graph", "Node", "Source", "TensorInfo", "digest", "evaluate", "extract", "load", "reads", "with_shapes"]
+__all__ = [
+    "Graph",
+    "Node",
+    "Source",
+    "TensorInfo",
+    "digest",
+    "draws_at_random",
+    "evaluate",
+    "extract",
+    "load",
+    "reads",
+    "with_shapes",
+]

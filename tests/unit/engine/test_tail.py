@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import parser
 
 from reconv.engine.tail import Tail, TailMemory, same_bits
 from reconv.errors import TailError
@@ -105,3 +106,28 @@ def test_same_bits() -> None:
     assert not same_bits(np.zeros(1), np.zeros(1, np.float32))
     assert not same_bits(np.array(0.0), np.array(-0.0))
     assert not same_bits([a], [a])
+
+
+def test_random_operators_in_a_branch_always_run() -> None:
+    graph = load(
+        text(
+            """g (float[4] x, bool c) => (float[4] y) {
+            y = If (c) <then_branch = a () => (float[4] o) { o = RandomNormalLike(x) },
+                        else_branch = b () => (float[4] p) { p = Identity(x) }> }"""
+        )
+    )
+    memory = TailMemory(Tail(graph, ["y"], {"x": (4,), "c": ()}, {}, 1))
+    feeds = {"x": np.zeros(4, np.float32), "c": np.array(True)}
+    memory.step(feeds, ["x", "c"], False)
+    assert memory.step(feeds, ["x", "c"], False).ran
+
+
+def test_random_operators_in_a_function_always_run() -> None:
+    graph = load(
+        parser.parse_model(
+            """<ir_version: 8, opset_import: ["": 17, "own": 1]>
+            g (float[4] x) => (float[4] y) { y = own.noise(x) }
+            <domain: "own", opset_import: ["": 17]> noise (a) => (b) { r = RandomNormalLike(a) b = Add(a, r) }"""
+        )
+    )
+    assert Tail(graph, ["y"], {"x": (4,)}, {}, 1).always
