@@ -27,8 +27,8 @@ from reconv.engine.lower.fuse import fuse
 from reconv.engine.lower.layout import canonical
 from reconv.engine.lower.place import place
 from reconv.engine.lower.results import Border, Lowered, PlacedNode, Where
-from reconv.errors import ModelError
-from reconv.graph import Graph, Node, evaluate
+from reconv.errors import ModelError, one_line
+from reconv.graph import Graph, Node, draws_at_random, evaluate
 
 __all__ = ["LOWERINGS", "Border", "Lowered", "PlacedNode", "Where", "lower"]
 
@@ -103,9 +103,9 @@ LOWERINGS: Mapping[str, Callable[[Builder, Node], list[Result]]] = {
     "Cast": move.cast,
 }
 
-RANDOM = frozenset(
-    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
-)
+# What numpy and the layouts raise for a node whose sizes or attributes do not fit together. Such a node is tail, and
+# ONNX Runtime says what is wrong with it.
+MISTAKES = (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError)
 
 
 def lower(
@@ -143,8 +143,12 @@ class _Lowering:
                 kind = info.dtype if info.dtype != np.float32 else "float32, empty"
                 self.tail[info.name] = f"reads {info.name} ({kind})"
                 continue
-            geometry, layout = input_form(self.graph, info.name, shape)
-            value = Value(b.new(geometry), layout)
+            try:
+                geometry, layout = input_form(self.graph, info.name, shape)
+                value = Value(b.new(geometry), layout)
+            except UnsupportedError as refusal:
+                self.tail[info.name] = f"reads {info.name} ({refusal})"
+                continue
             b.values[info.name] = value
             b.draft.inputs.append(value.map)
             self.inputs.append((info.name, value))
@@ -177,9 +181,11 @@ class _Lowering:
         marks = len(b.draft.ops), len(b.draft.maps)
         try:
             where, reason, results = self._results(node)
-        except UnsupportedError as refusal:
+            b.check(node, results)
+        except (UnsupportedError, *MISTAKES) as refusal:
             b.undo(*marks)
-            self.reasons[position] = ("tail", str(refusal))
+            said = str(refusal) if isinstance(refusal, UnsupportedError) else f"sizes do not fit: {one_line(refusal)}"
+            self.reasons[position] = ("tail", said)
             self.tail.update((name, f"follows {node.name} ({node.op_type})") for name in node.outputs if name)
             return
         if len(b.draft.ops) > marks[0]:
@@ -196,7 +202,7 @@ class _Lowering:
         for name in node.reads:
             if name in self.tail:
                 raise UnsupportedError(self.tail[name])
-        if node.op_type in RANDOM:
+        if draws_at_random(node, self.graph):
             raise UnsupportedError("random")
         constant = all(name in b.constants for name in node.reads)
         if constant or (node.op_type in ("Shape", "Size") and not node.domain):

@@ -63,7 +63,10 @@ def input_form(graph: Graph, name: str, shape: tuple[int, ...]) -> tuple[Geometr
                 found = _backwards(memory, layout)
                 if found is not None:
                     return found
-            through = _through(graph.constants, node, at, layout)
+            try:
+                through = _through(graph.constants, node, at, layout)
+            except (ValueError, IndexError, ZeroDivisionError, StopIteration):  # sizes do not fit: told when lowered
+                through = None
             if through is not None:
                 queue.append((node.outputs[0], through))
     return canonical(shape)

@@ -19,7 +19,7 @@ from reconv.engine.lower import draft as d
 from reconv.engine.lower.layout import Geometry, Layout, canonical, like
 from reconv.graph import Node
 
-__all__ = ["Builder", "Spatial", "UnsupportedError", "Value"]
+__all__ = ["Builder", "Spatial", "UnsupportedError", "Value", "axis_of"]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -116,6 +116,15 @@ class Builder:
         """Take back what was appended since the draft had so many ops and maps."""
         del self.draft.ops[ops:], self.draft.maps[maps:]
         self._arranged = {key: x for key, x in self._arranged.items() if x < maps}
+
+    def check(self, node: Node, results: Sequence[Result]) -> None:
+        """Refuse results that cannot be: fewer than the node's outputs, or values of another size than their map."""
+        wanted = sum(1 for name in node.outputs if name)
+        if len(results) < wanted:
+            raise UnsupportedError(f"{wanted} outputs, expected {len(results)}")
+        for result in results:
+            if isinstance(result, Value) and result.layout.size != self.geometry(result.map).size:
+                raise UnsupportedError(f"a tensor {result.shape} in a map {tuple(self.geometry(result.map))}")
 
     # --- forms ---
 
@@ -288,3 +297,10 @@ def lookup(mapping: Mapping[str, Any], key: str, default: Any) -> Any:
 
 def ints(values: Iterable[Any]) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """An axis as a number from 0 on; negative ones count from the end."""
+    if not -rank <= axis < rank:
+        raise UnsupportedError(f"axis {axis} of a tensor of rank {rank}")
+    return int(axis) % rank

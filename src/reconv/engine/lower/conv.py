@@ -23,6 +23,9 @@ def conv(b: Builder, node: Node) -> list[Result]:
     height, width, channels = x.geometry
     if weight.shape[1] * groups != channels:
         raise UnsupportedError(f"weights for {weight.shape[1] * groups} channels over a map of {channels}")
+    if groups < 1 or weight.shape[0] % groups:
+        raise UnsupportedError(f"{weight.shape[0]} outputs in {groups} groups")
+    _check_bias(bias, weight.shape[0])
     kernel = (weight.shape[2], weight.shape[3])
     w = window(node, (height, width), kernel, x.rank)
     out = b.new((*w.out, weight.shape[0]))
@@ -64,6 +67,9 @@ def conv_transpose(b: Builder, node: Node) -> list[Result]:
         out = (full[0] - begin[0] - end[0], full[1] - begin[1] - end[1])
     if weight.shape[0] != x.geometry.channels:
         raise UnsupportedError(f"weights for {weight.shape[0]} channels over a map of {x.geometry.channels}")
+    if groups < 1 or weight.shape[0] % groups or min(*strides, *dilations) < 1:
+        raise UnsupportedError(f"{groups} groups, strides {strides}, dilations {dilations}")
+    _check_bias(bias, weight.shape[1] * groups)
     op = d.Transposed(
         x=x.map,
         out=b.new((*out, weight.shape[1] * groups)),
@@ -87,3 +93,8 @@ def _weights(b: Builder, node: Node, rank: int) -> tuple[Array, Array | None]:
     if rank == 3:
         weight = weight[:, :, None, :]
     return np.ascontiguousarray(weight), None if bias is None else np.ascontiguousarray(bias, np.float32)
+
+
+def _check_bias(bias: Array | None, outputs: int) -> None:
+    if bias is not None and bias.shape != (outputs,):
+        raise UnsupportedError(f"a bias {bias.shape} for {outputs} outputs")

@@ -48,6 +48,8 @@ def gemm(b: Builder, node: Node) -> list[Result]:
     """alpha * A' @ B' + beta * C."""
     value, matrix = b.value(node, 0), b.constant(node, 1)
     attributes = node.attributes
+    if len(value.shape) != 2 or matrix.ndim != 2:
+        raise UnsupportedError(f"a product of {value.shape} and {matrix.shape}, expected matrices")
     if matrix.dtype != np.float32:
         raise UnsupportedError(f"a matrix of type {matrix.dtype}, expected float32")
     if attributes.get("transA", 0):
@@ -64,7 +66,10 @@ def gemm(b: Builder, node: Node) -> list[Result]:
     if prod(addend.shape[:-1]) == 1:
         bias = np.ascontiguousarray(np.broadcast_to(addend.reshape(-1), (matrix.shape[1],)), np.float32)
         return [times(b, value, matrix, bias)]
-    return [with_constant(b, times(b, value, matrix, None), "add", addend)]
+    product = times(b, value, matrix, None)
+    if np.broadcast_shapes(product.shape, addend.shape) != product.shape:
+        raise UnsupportedError(f"a term {addend.shape} that is larger than the product {product.shape}")
+    return [with_constant(b, product, "add", addend)]
 
 
 def times(b: Builder, value: Value, matrix: Array, bias: Array | None) -> Value:

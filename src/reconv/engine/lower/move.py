@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value, ints, lookup
+from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value, axis_of, ints, lookup
 from reconv.engine.lower.layout import Geometry, Layout, canonical
 from reconv.errors import ModelError
 from reconv.graph import Node, evaluate
@@ -75,14 +75,16 @@ def reshape(b: Builder, node: Node) -> list[Result]:
 
 def flatten(b: Builder, node: Node) -> list[Result]:
     value = b.value(node, 0)
-    axis = int(node.attributes.get("axis", 1))
-    axis = axis + len(value.shape) if axis < 0 else axis
+    axis, rank = int(node.attributes.get("axis", 1)), len(value.shape)
+    axis = rank if axis == rank else axis_of(axis, rank)
     return [reshaped(b, value, (prod(value.shape[:axis]), prod(value.shape[axis:])))]
 
 
 def transpose(b: Builder, node: Node) -> list[Result]:
     value = b.value(node, 0)
     order = ints(node.attributes.get("perm", range(len(value.shape))[::-1]))
+    if sorted(order) != list(range(len(value.shape))):
+        raise UnsupportedError(f"a transpose of {value.shape} by {order}")
     return [Value(value.map, value.layout.transpose(order))]
 
 
@@ -98,7 +100,9 @@ def squeeze(b: Builder, node: Node) -> list[Result]:
     value = b.value(node, 0)
     rank = len(value.shape)
     axes = axes_of(b, node)
-    gone = {i for i, n in enumerate(value.shape) if n == 1} if axes is None else {axis % rank for axis in axes}
+    gone = {i for i, n in enumerate(value.shape) if n == 1} if axes is None else {axis_of(i, rank) for i in axes}
+    if any(value.shape[i] != 1 for i in gone):
+        raise UnsupportedError(f"a squeeze of the axes {sorted(gone)} of {value.shape}")
     return [Value(value.map, Layout(tuple(dim for i, dim in enumerate(value.layout.dims) if i not in gone)))]
 
 
@@ -107,7 +111,9 @@ def unsqueeze(b: Builder, node: Node) -> list[Result]:
     if axes is None:
         raise UnsupportedError("axes are missing")
     rank = len(value.shape) + len(axes)
-    new = {axis % rank for axis in axes}
+    new = {axis_of(axis, rank) for axis in axes}
+    if len(new) != len(axes):
+        raise UnsupportedError(f"axes {axes} that repeat")
     old = iter(value.layout.dims)
     return [Value(value.map, Layout(tuple(() if i in new else next(old) for i in range(rank))))]
 
@@ -132,7 +138,7 @@ def moving(b: Builder, node: Node) -> list[Result]:
 
 def split(b: Builder, node: Node) -> list[Result]:
     value = b.value(node, 0)
-    axis = int(node.attributes.get("axis", 0)) % len(value.shape)
+    axis = axis_of(int(node.attributes.get("axis", 0)), len(value.shape))
     given = node.attributes.get("split")
     if given is None:
         given = b.optional(node, 1)
@@ -142,6 +148,8 @@ def split(b: Builder, node: Node) -> list[Result]:
         sizes = [min(each, size - i * each) for i in range(count)]
     else:
         sizes = list(ints(given))
+    if sum(sizes) != size or min(sizes) < 0 or len(sizes) != count:
+        raise UnsupportedError(f"{count} parts of sizes {tuple(sizes)} of an axis of {size}")
     edges = np.cumsum(sizes)[:-1]
     return [b.move(value, part) for part in np.split(value.layout.index(), edges, axis)]
 
@@ -157,7 +165,7 @@ def pad(b: Builder, node: Node) -> list[Result]:
         given = b.optional(node, 2)
         fill = 0.0 if given is None or not given.size else float(np.asarray(given).reshape(-1)[0])
     axes = b.optional(node, 3)
-    where = range(rank) if axes is None else [axis % rank for axis in ints(axes)]
+    where = range(rank) if axes is None else [axis_of(axis, rank) for axis in ints(axes)]
     before, after = [0] * rank, [0] * rank
     for axis, first, last in zip(where, pads[: len(pads) // 2], pads[len(pads) // 2 :], strict=True):
         before[axis], after[axis] = first, last
@@ -179,7 +187,9 @@ def concat(b: Builder, node: Node) -> list[Result]:
     if any(operand.dtype != np.float32 for operand in operands if not isinstance(operand, Value)):
         raise UnsupportedError("a concat with constants of another type")
     values = [o if isinstance(o, Value) else b.filled(o, near) for o in operands if prod(o.shape)]
-    axis = int(node.attributes["axis"]) % len(near.shape)
+    axis = axis_of(int(node.attributes["axis"]), len(near.shape))
+    if len({(*value.shape[:axis], *value.shape[axis + 1 :]) for value in values}) > 1:
+        raise UnsupportedError(f"a concat of {', '.join(str(value.shape) for value in values)}")
     if len(values) == 1:
         return [values[0]]
     return [

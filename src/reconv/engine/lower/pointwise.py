@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value, lookup
+from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value, axis_of, lookup
 from reconv.engine.lower.layout import Geometry, canonical
 from reconv.graph import Node
 
@@ -184,6 +184,8 @@ def batch_normalization(b: Builder, node: Node) -> list[Result]:
         raise UnsupportedError("batch normalization in training mode")
     value = b.value(node, 0)
     scale, bias, mean, variance = (b.constant(node, i).astype(np.float64) for i in range(1, 5))
+    if any(constant.shape != value.shape[1:2] for constant in (scale, bias, mean, variance)):
+        raise UnsupportedError(f"statistics of {scale.size} channels for a tensor {value.shape}")
     factor = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
     shift = bias - mean * factor
     shape = (-1,) + (1,) * (len(value.shape) - 2)
@@ -205,7 +207,7 @@ def softmax(b: Builder, node: Node) -> list[Result]:
     """Over one axis; before opset 13 over all axes from ``axis`` on."""
     value = b.value(node, 0)
     rank = len(value.shape)
-    axis = int(node.attributes.get("axis", -1 if b.opset >= 13 else 1)) % rank
+    axis = axis_of(int(node.attributes.get("axis", -1 if b.opset >= 13 else 1)), rank)
     if b.opset < 13:
         flat = value.layout.reshape((prod(value.shape[:axis]), prod(value.shape[axis:])))
         if flat is None:

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value, ints
+from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value, axis_of, ints
 from reconv.engine.lower.layout import Geometry, Layout
 from reconv.engine.lower.windows import pair, window
 from reconv.graph import Node
@@ -89,7 +89,7 @@ def _reduction(b: Builder, node: Node, kind: str) -> list[Result]:
         if node.attributes.get("noop_with_empty_axes", 0):
             return [value]
         axes = tuple(range(rank))
-    axes = tuple(sorted({axis % rank for axis in axes}))
+    axes = tuple(sorted({axis_of(axis, rank) for axis in axes}))
     return [reduce(b, value, axes, bool(node.attributes.get("keepdims", 1)), kind)]
 
 

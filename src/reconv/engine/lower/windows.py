@@ -41,6 +41,8 @@ def window(node: Node, size: Pair, kernel: Pair, rank: int) -> Window:
     ones = (1,) * (rank - 2)
     strides = pair(ints(attributes.get("strides", ones)), rank, 1)
     dilations = pair(ints(attributes.get("dilations", ones)), rank, 1)
+    if min(*kernel, *strides, *dilations) < 1:
+        raise UnsupportedError(f"a kernel {kernel}, strides {strides}, dilations {dilations}: each is 1 or more")
     reach = (dilations[0] * (kernel[0] - 1) + 1, dilations[1] * (kernel[1] - 1) + 1)
     auto = lookup(attributes, "auto_pad", "NOTSET") or "NOTSET"
     if auto in ("SAME_UPPER", "SAME_LOWER"):
