@@ -38,7 +38,8 @@ class Step:
 
     ``recomputed``: share of the multiply-adds of a dense run that were spent, 0..1, the tail included.
     ``seconds``: wall time of the call. ``dense``: nothing of an earlier frame was used.
-    ``changed``: names of the outputs that are not the same as last time.
+    ``changed``: names of the outputs that are not the same as last time. Of a dense step, all that the engine computes:
+    there is nothing to compare them with. Those of the tail are compared with their last values where there are any.
     """
 
     recomputed: float = 0.0
