@@ -52,7 +52,7 @@ def test_random_resizes(coordinates: str) -> None:
             if (np.floor(np.array([height, width], np.float32) * by[2:]) < 1).any():
                 continue
         mode = draw.choice(["nearest", "nearest", "linear"])
-        rounding = {"nearest_mode": draw.choice(ROUNDINGS)} if mode == "nearest" else {}
+        rounding: dict[str, Any] = {"nearest_mode": draw.choice(ROUNDINGS)} if mode == "nearest" else {}
         native += _check(_frame(height, width), by, mode=mode, coordinate_transformation_mode=coordinates, **rounding)
     assert native >= 15
 
@@ -67,7 +67,7 @@ def test_a_scale_that_float32_rounds_up_gives_one_more_line() -> None:
 def test_common_scales_need_no_tail(scale: float, rounding: str) -> None:
     for coordinates in ("half_pixel", "asymmetric"):
         scales = np.array([1, 1, scale, scale], np.float32)
-        attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
+        attributes: dict[str, Any] = {"coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
         assert _check(_frame(12, 20), scales, mode="nearest", **attributes)
 
 
