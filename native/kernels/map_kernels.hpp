@@ -267,7 +267,7 @@ void max_window(float* out, const float* const* in, int count, int channels) {
         vec v = load(in[0] + c);
         for (int i = 1; i < count; i++) {
             const vec x = load(in[i] + c);
-            v = (x > v) | (x != x) ? x : v;  // a NaN stays
+            v = ((x > v) | (x != x)) ? x : v;  // a NaN stays
         }
         store(out + c, v);
     }
