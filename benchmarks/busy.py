@@ -16,9 +16,9 @@ from reconv.engine.model import load
 from reconv.measure import BASELINES, watch
 
 HEADLINE = "f1@0.75"
-KEPT = 0.97  # on the first frames; a little above what is asked for on the others
+KEPT = 0.95  # on the first frames, where a box more or less weighs most: they have the fewest walkers
 TUNED_FRAMES = 200
-TOLERANCES = (0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2)
+TOLERANCES = (0.06, 0.08, 0.1, 0.12, 0.14)
 ASKED = {HEADLINE: 0.96, "over_best": 0.5, "above_holding": 0.1}
 
 

@@ -21,7 +21,7 @@ class BenchModel:
     shape: tuple[int, int, int, int]
     tiny: tuple[int, int, int, int]
     largest: float = 1.0
-    frames: int = 80
+    frames: int = 40
 
     def input(self, options: Options) -> dict[str, Array]:
         """The same noise every time: the time of a dense run does not depend on what is seen."""
@@ -38,7 +38,7 @@ DENSE: tuple[BenchModel, ...] = (
     BenchModel("ResNet-50-thin 224x224", "open_nsfw", (1, 224, 224, 3), (1, 224, 224, 3), 255),
     BenchModel("CenterFace 576x768", "centerface_clean", (1, 3, 576, 768), (1, 3, 64, 96), 255),
     BenchModel("MobileNetV2 224x224", "mobilenet_v2", (1, 3, 224, 224), (1, 3, 224, 224)),
-    BenchModel("waifu2x 288x384", "waifu2x", (1, 3, 288, 384), (1, 3, 32, 48), frames=24),
+    BenchModel("waifu2x 288x384", "waifu2x", (1, 3, 288, 384), (1, 3, 32, 48), frames=12),
 )
 
 VISION: tuple[BenchModel, ...] = (

@@ -41,7 +41,7 @@ def choose_tolerance(options: Options, clip: ClipInputs, frames: int) -> dict[st
 def run(options: Options) -> dict[str, Any]:
     model, size = options.asset("yolox_nano"), (96, 128) if options.tiny else (480, 640)
     clip = ClipInputs(model, "yolox", options.asset("cap12"), size)
-    tuned_frames, judged = (3, 4) if options.tiny else (TUNED_FRAMES, 600)
+    tuned_frames, judged = (3, 4) if options.tiny else (TUNED_FRAMES, 300)
     options.say(f"quiet: choosing a tolerance on {tuned_frames} frames")
     tuned = choose_tolerance(options, clip, tuned_frames)
     runs = []
