@@ -226,8 +226,10 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
         return;
     }
     const int64_t block = 2 * plan_->kernels().pairs;
-    const int64_t wanted = std::max({pixels / (team.count() * 4), kShare / 2 / cost, int64_t{1}});
-    const int64_t piece = (wanted + block - 1) / block * block;
+    // Every piece reads all of an op's weights: an op with many of them is cut into no more pieces than there are members.
+    const int64_t even = (pixels + team.count() - 1) / team.count();
+    const int64_t wanted = std::max({pixels / (team.count() * 4), kShare / 2 / cost, op.grain(plan_->kernels()), int64_t{1}});
+    const int64_t piece = wanted < even ? (wanted + block - 1) / block * block : (even + 1) / 2 * 2;
     const int pieces = static_cast<int>((pixels + piece - 1) / piece);
     std::atomic<int> next{0};
     const auto work = [&](float* scratch) {

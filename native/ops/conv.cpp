@@ -43,6 +43,8 @@ public:
 
     int64_t bytes() const override { return static_cast<int64_t>((packed_.size() + packed_bias_.size()) * sizeof(float)); }
 
+    int64_t grain(const Kernels& kernels) const override { return streams_ ? kMostBlocks * 2 * kernels.pairs : 1; }
+
     bool absorb(const Op& before, bool in_streams, const std::vector<Map>& maps) override {
         const bool pointwise = window_.kernel_y == 1 && window_.kernel_x == 1 && window_.stride_y == 1 && window_.stride_x == 1 &&
                                window_.pad_y == 0 && window_.pad_x == 0 && params_.groups == 1;

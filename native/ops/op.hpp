@@ -74,6 +74,8 @@ public:
     virtual void run(const Task&) const = 0;
     // false: the op is run once over all its runs (a global pool)
     virtual bool splits() const { return true; }
+    // pixels that should be done together, at the least, when the op is shared among threads
+    virtual int64_t grain(const Kernels&) const { return 1; }
     // bytes that the op keeps (packed weights, tables)
     virtual int64_t bytes() const { return 0; }
     // multiply-adds of one pixel below which a share is not worth another thread's wake-up
