@@ -9,8 +9,7 @@ bool is_depthwise(const Op& op);  // depthwise.cpp
 
 namespace {
 
-constexpr int kPartFloats = 6144;  // of weights in a part of a window: half of a first cache of 48 KiB
-
+constexpr int kPartFloats = 6144;       // of weights in a part of a window: half of a first cache of 48 KiB
 constexpr int kStreamedFloats = 32768;  // weights that other layers push out of the nearer caches between two runs
 
 class Conv final : public Filter {
@@ -65,9 +64,8 @@ public:
         return front_ ? std::max(front_->spread_words(maps), Filter::spread_words(maps)) : Filter::spread_words(maps);
     }
     int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const override {
-        const int64_t rows = front_ ? (blocks_ + 2) * 2 * kernels.pairs * row_floats(kernels, maps[x_].channels) : 0;
-        const int64_t sums = (blocks_ + 2) * 2 * kernels.pairs * 2 * kernels.width;
-        return Filter::scratch_floats(kernels, maps) + rows + sums;
+        const int64_t sums = static_cast<int64_t>(open_blocks()) * 2 * kernels.pairs * 2 * kernels.width;
+        return Filter::scratch_floats(kernels, maps) + (front_ ? front_floats(kernels, maps[x_].channels) : 0) + sums;
     }
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return Filter::pixel_cost(maps) + (front_ ? front_->pixel_cost(maps) : 0);
@@ -78,7 +76,7 @@ public:
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
         if (front_ && task.fused) {
             compute_front(task, blocks, count, rows);
-            rows += (blocks_ + 2) * 2 * kernels.pairs * row_floats(kernels, task.memory.map(x_).channels);
+            rows += front_floats(kernels, task.memory.map(x_).channels);
         }
         for (int b = 0; b < count; b++) {
             set_window(blocks[b].args);
@@ -121,8 +119,8 @@ protected:
     const Filter& head(const Task& task) const override { return front_ && task.fused ? *front_ : static_cast<const Filter&>(*this); }
 
 private:
-    static int64_t row_floats(const Kernels& kernels, int channels) {
-        return (channels + 2 * kernels.width) / kernels.width * kernels.width;
+    int64_t front_floats(const Kernels& kernels, int channels) const {
+        return static_cast<int64_t>(open_blocks()) * 2 * kernels.pairs * row_floats(kernels, channels);
     }
 
     // The depthwise filter's pixels go into rows of scratch, which then are this convolution's input.

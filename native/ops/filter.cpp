@@ -17,8 +17,7 @@ void Filter::spread(std::span<const Bits> stale, const Bits& todo, std::span<uin
 }
 
 int64_t Filter::scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const {
-    const int64_t padded = maps[out].channels + 2 * kernels.width;
-    return ((static_cast<int64_t>(blocks_) + 2) * 2 * kernels.pairs + 1) * (padded + kernels.width);
+    return (static_cast<int64_t>(open_blocks()) * 2 * kernels.pairs + 1) * row_floats(kernels, maps[out].channels);
 }
 
 // Fills blocks with the pixels of runs: whole pairs into one block, what odd runs leave over into another.
@@ -32,13 +31,13 @@ public:
         row_step_ = w.stride_y * in_.row_stride;
         pixel_step_ = w.stride_x * in_.pixel_stride;
         direct_ = !task.cutoff.compare && filter.whole_vectors();
-        row_floats_ = (out_.channels + 2 * task.kernels->width) / task.kernels->width * task.kernels->width;
+        row_floats_ = row_floats(*task.kernels, out_.channels);
         full_ = 2 * task.kernels->pairs;
-        trash_ = task.scratch + static_cast<int64_t>(filter.blocks_ + 2) * full_ * row_floats_;
+        trash_ = task.scratch + static_cast<int64_t>(filter.open_blocks()) * full_ * row_floats_;
         rows_ = trash_ + row_floats_;
-        for (int b = 0; b < filter.blocks_ + 2; b++) open(blocks_[b], b);  // one more of pairs at the end, one of singles
+        for (int b = 0; b < filter.open_blocks(); b++) open(blocks_[b], b);
         pairs_ = &blocks_[0];
-        singles_ = &blocks_[filter.blocks_ + 1];
+        singles_ = &blocks_[filter.open_blocks() - 1];
         singles_->single = true;
     }
 

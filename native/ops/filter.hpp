@@ -18,7 +18,6 @@ public:
     // Fills the out rows of the blocks, first activation included where `fused_` says so. `rows` is scratch.
     struct Block;
     virtual void compute(const Task&, Block* blocks, int count, float* rows) const = 0;
-    const Window& window() const { return window_; }
     // false: its result needs more than its kernel and first activation (a residual)
     bool plain() const { return params_.residual < 0 && params_.after.kind == Activation::none; }
     void activate(const Kernels& kernels, float* values, int channels) const {
@@ -38,6 +37,12 @@ public:
 
 protected:
     static constexpr int kMostBlocks = 8;
+    // floats of a scratch row: whole vectors, with one to spare for a group's last one
+    static int64_t row_floats(const Kernels& kernels, int channels) {
+        return (channels + 2 * kernels.width) / kernels.width * kernels.width;
+    }
+    // blocks that can be open at once: those of pairs, one more of pairs at the end, one of single pixels
+    int open_blocks() const { return blocks_ + 2; }
 
     void set_window(BlockArgs& args) const;
     // The filter whose window the block's addresses are for: this one's, or the depthwise one in front of it.

@@ -7,47 +7,6 @@
 namespace reconv {
 namespace {
 
-class Pool : public Op {
-public:
-    Pool(int x, const PoolParams& p) : x_(x), p_(p) {}
-
-    void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
-        reconv::spread(stale[0], todo, p_.window, row);
-    }
-    int spread_words(const std::vector<Map>& maps) const override { return window_words(p_.window, maps[x_], maps[out]); }
-    int64_t pixel_cost(const std::vector<Map>& maps) const override {
-        return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * maps[out].channels / 4 + 1;
-    }
-    int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const override {
-        return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * 2;  // the window's pointers
-    }
-
-    void run(const Task& task) const override {
-        const Map &in = task.memory.map(x_), &o = task.memory.map(out);
-        const auto** taps = reinterpret_cast<const float**>(task.scratch);
-        const Window& w = p_.window;
-        for (const Run& run : task.runs)
-            for (int x = run.x0; x < run.x1; x++) {
-                int count = 0;
-                for (int ky = 0; ky < w.kernel_y; ky++) {
-                    const int y = run.y * w.stride_y - w.pad_y + ky * w.dilation_y;
-                    if (y < 0 || y >= in.height) continue;
-                    for (int kx = 0; kx < w.kernel_x; kx++) {
-                        const int c = x * w.stride_x - w.pad_x + kx * w.dilation_x;
-                        if (c >= 0 && c < in.width) taps[count++] = task.memory.pixel(x_, y, c);
-                    }
-                }
-                pool(task, task.memory.pixel(out, run.y, x), taps, count, o.channels, run.y, x, in);
-            }
-    }
-
-protected:
-    virtual void pool(const Task&, float* to, const float* const* taps, int count, int channels, int y, int x,
-                      const Map& in) const = 0;
-    int x_;
-    PoolParams p_;
-};
-
 // The maximum of a window is the maximum of its columns' maxima: a run of pixels shares them, so a 13x13 window costs 26
 // comparisons a pixel and not 169. Every pixel is made the same way, so its bits do not depend on its run.
 class MaxPool final : public Op {
@@ -101,23 +60,57 @@ private:
     Window w_;
 };
 
-class AveragePool final : public Pool {
-    using Pool::Pool;
-    void pool(const Task& task, float* to, const float* const* taps, int count, int channels, int y, int x,
-              const Map& in) const override {
-        int divisor = count;
-        if (p_.count_include_pad) {
-            const Window& w = p_.window;
-            const auto inside = [](int first, int kernel, int dilation, int low, int high) {
-                int n = 0;
-                for (int k = 0; k < kernel; k++) n += first + k * dilation >= low && first + k * dilation < high;
-                return n;
-            };
-            divisor = inside(y * w.stride_y - w.pad_y, w.kernel_y, w.dilation_y, -w.pad_y, in.height + p_.end_y) *
-                      inside(x * w.stride_x - w.pad_x, w.kernel_x, w.dilation_x, -w.pad_x, in.width + p_.end_x);
-        }
-        task.kernels->average_window(to, taps, count, channels, static_cast<float>(std::max(divisor, 1)));
+class AveragePool final : public Op {
+public:
+    AveragePool(int x, const PoolParams& p) : x_(x), p_(p) {}
+
+    void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
+        reconv::spread(stale[0], todo, p_.window, row);
     }
+    int spread_words(const std::vector<Map>& maps) const override { return window_words(p_.window, maps[x_], maps[out]); }
+    int64_t pixel_cost(const std::vector<Map>& maps) const override {
+        return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * maps[out].channels / 4 + 1;
+    }
+    int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const override {
+        return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * 2;  // the window's pointers
+    }
+
+    void run(const Task& task) const override {
+        const Map &in = task.memory.map(x_), &o = task.memory.map(out);
+        const auto** taps = reinterpret_cast<const float**>(task.scratch);
+        const Window& w = p_.window;
+        for (const Run& run : task.runs)
+            for (int x = run.x0; x < run.x1; x++) {
+                int count = 0;
+                for (int ky = 0; ky < w.kernel_y; ky++) {
+                    const int y = run.y * w.stride_y - w.pad_y + ky * w.dilation_y;
+                    if (y < 0 || y >= in.height) continue;
+                    for (int kx = 0; kx < w.kernel_x; kx++) {
+                        const int c = x * w.stride_x - w.pad_x + kx * w.dilation_x;
+                        if (c >= 0 && c < in.width) taps[count++] = task.memory.pixel(x_, y, c);
+                    }
+                }
+                task.kernels->average_window(task.memory.pixel(out, run.y, x), taps, count, o.channels,
+                                             static_cast<float>(std::max(divisor(run.y, x, count, in), 1)));
+            }
+    }
+
+private:
+    // how many positions of the window count: those in the map, or those in the padded map
+    int divisor(int y, int x, int count, const Map& in) const {
+        if (!p_.count_include_pad) return count;
+        const Window& w = p_.window;
+        const auto inside = [](int first, int kernel, int dilation, int low, int high) {
+            int n = 0;
+            for (int k = 0; k < kernel; k++) n += first + k * dilation >= low && first + k * dilation < high;
+            return n;
+        };
+        return inside(y * w.stride_y - w.pad_y, w.kernel_y, w.dilation_y, -w.pad_y, in.height + p_.end_y) *
+               inside(x * w.stride_x - w.pad_x, w.kernel_x, w.dilation_x, -w.pad_x, in.width + p_.end_x);
+    }
+
+    int x_;
+    PoolParams p_;
 };
 
 class GlobalPool final : public Op {
