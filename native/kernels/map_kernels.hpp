@@ -179,6 +179,8 @@ INLINE const float* interleaved(const InputRow& row, float* out) {
     return out;
 }
 
+typedef uint32_t word __attribute__((may_alias));
+
 // weighted squared changes of `pixels` neighbouring pixels of C channels, summed over the channels
 template <int C>
 INLINE void squares(float* sums, const float* fresh, const float* stored, const float* weights, int pixels) {
@@ -192,10 +194,23 @@ INLINE void squares(float* sums, const float* fresh, const float* stored, const 
     }
 }
 
-// bit i set where sums[i] is not within the limit, NaN included
-INLINE uint64_t pack_beyond(const float (&sums)[64], int pixels, float limit) {
-    uint8_t flags[64];
-    for (int i = 0; i < 64; i++) flags[i] = !(sums[i] <= limit);
+// not zero where one of the C channels of a pixel is another bit pattern or not finite
+template <int C>
+INLINE void changes(uint32_t* changed, const float* fresh, const float* stored, int pixels) {
+    const auto* a = reinterpret_cast<const word*>(fresh);
+    const auto* b = reinterpret_cast<const word*>(stored);
+    for (int x = 0; x < pixels; x++) {
+        uint32_t any = 0;
+        for (int c = 0; c < C; c++) {
+            const uint32_t v = a[x * C + c];
+            any |= (v ^ b[x * C + c]) | ((v & 0x7f800000u) == 0x7f800000u);
+        }
+        changed[x] = any;
+    }
+}
+
+// bit i set where flags[i] is 1, for the first `pixels` of them
+INLINE uint64_t pack(const uint8_t (&flags)[64], int pixels) {
     uint64_t word = 0;
     for (int i = 0; i < 8; i++) {  // eight bytes of 0 or 1 to eight bits
         uint64_t bytes;
@@ -208,7 +223,8 @@ INLINE uint64_t pack_beyond(const float (&sums)[64], int pixels, float limit) {
 INLINE uint64_t moved_word(const float* fresh, const float* stored, int pixels, int channels, const float* weights,
                            float limit) {
     uint64_t word = 0;
-    if (weights && channels <= 4) {
+    uint8_t flags[64];
+    if (channels <= 4 && weights) {
         float sums[64] = {};
         switch (channels) {
             case 1: squares<1>(sums, fresh, stored, weights, pixels); break;
@@ -216,7 +232,19 @@ INLINE uint64_t moved_word(const float* fresh, const float* stored, int pixels, 
             case 3: squares<3>(sums, fresh, stored, weights, pixels); break;
             default: squares<4>(sums, fresh, stored, weights, pixels); break;
         }
-        return pack_beyond(sums, pixels, limit);
+        for (int i = 0; i < 64; i++) flags[i] = !(sums[i] <= limit);  // a NaN has moved
+        return pack(flags, pixels);
+    }
+    if (channels <= 4) {
+        uint32_t changed[64] = {};
+        switch (channels) {
+            case 1: changes<1>(changed, fresh, stored, pixels); break;
+            case 2: changes<2>(changed, fresh, stored, pixels); break;
+            case 3: changes<3>(changed, fresh, stored, pixels); break;
+            default: changes<4>(changed, fresh, stored, pixels); break;
+        }
+        for (int i = 0; i < 64; i++) flags[i] = changed[i] != 0;
+        return pack(flags, pixels);
     }
     for (int i = 0; i < pixels; i++) {
         const float *a = fresh + static_cast<ptrdiff_t>(i) * channels, *b = stored + static_cast<ptrdiff_t>(i) * channels;
