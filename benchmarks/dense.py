@@ -18,7 +18,7 @@ def run(options: Options) -> dict[str, Any]:
     for threads, model in itertools.product(options.threads, DENSE[:2] if options.tiny else DENSE):
         options.say(f"dense: {model.title}, {threads} thread(s)")
         frames = itertools.repeat(model.input(options), 3 if options.tiny else model.frames + 1)
-        times = take_turns(field(options.asset(model.asset), threads, None), frames, options.pace)
+        times = take_turns(field(options.asset(model.asset), threads), frames, options.pace)
         for name, measured in times.items():
             ratio = measured.over(times["onnxruntime"])
             over = {key: round(getattr(ratio, key), 4) for key in ("median", "low", "high")}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconv.engine.tolerance import Profile
 from reconv.measure import PEERS, Contestant, Pace, allowed_threads
 
 
@@ -26,9 +27,21 @@ class Options:
         return Pace(1, 2, 0.0) if self.tiny else Pace()
 
 
-def field(model: Path, threads: int, tolerance: float | None) -> list[Contestant]:
-    """Our dense run and every rival that is installed, and our stream unless `tolerance` is None."""
+def field(model: Path, threads: int, streams: Mapping[str, Profile] | None = None) -> list[Contestant]:
+    """Our dense run, our streams (what tells them apart, "" for the main one, and the profile) and every rival that is
+    installed."""
     peers = [name for name, peer in PEERS.items() if (peer.rival or name == "reconv") and not peer.missing()]
-    if tolerance is not None:
-        peers.insert(1, "reconv-stream")
-    return [Contestant(peer, peer, str(model), threads, tolerance or 0.0) for peer in peers]
+    plain = [Contestant(peer, peer, str(model), threads) for peer in peers]
+    ours = [
+        Contestant(
+            f"reconv-stream{words and '-'}{words}",
+            "reconv-stream",
+            str(model),
+            threads,
+            profile.tolerance,
+            profile,
+            f"reconv stream{words and ', '}{words}",
+        )
+        for words, profile in (streams or {}).items()
+    ]
+    return plain[:1] + ours + plain[1:]

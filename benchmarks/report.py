@@ -98,7 +98,12 @@ def dense(suite: Suite) -> list[str]:
 
 
 def _tuning(tuned: Suite) -> str:
-    return f"Tolerance {tuned['tolerance']}, chosen on the first {tuned['frames']} frames; the others are judged."
+    factors = [entry["factor"] for entry in tuned["factors"]] or [1.0]
+    return (
+        f"Profile chosen on the first {tuned['frames']} frames, the others are judged: tolerance {tuned['tolerance']} "
+        f"with factors {min(factors):g} to {max(factors):g} for {len(factors)} groups of maps "
+        f"(one tolerance for all maps: {tuned['single']['tolerance']})."
+    )
 
 
 def busy(suite: Suite) -> list[str]:

@@ -146,15 +146,17 @@ void bind_plan(nb::module_& m) {
         .def("output", &Plan::output, "x"_a, "strides"_a)
         .def("conv", &conv, "x"_a, "out"_a, "weight"_a, "bias"_a.none(), "strides"_a, "pads"_a, "dilations"_a, "groups"_a,
              "activation"_a, "residual"_a = -1, "activation_after"_a = nb::make_tuple("none"), "cut"_a = true, "macs"_a = 0)
-        .def("max_pool", [](Plan& p, int x, int out, Pair kernel, Pair strides, Pair pads, Pair dilations) {
-            return p.max_pool(x, out, pool_params(kernel, strides, pads, dilations));
-        }, "x"_a, "out"_a, "kernel"_a, "strides"_a, "pads"_a, "dilations"_a)
+        .def("max_pool", [](Plan& p, int x, int out, Pair kernel, Pair strides, Pair pads, Pair dilations,
+                            bool cut) {
+            return p.max_pool(x, out, pool_params(kernel, strides, pads, dilations), cut);
+        }, "x"_a, "out"_a, "kernel"_a, "strides"_a, "pads"_a, "dilations"_a, "cut"_a = true)
         .def("average_pool", [](Plan& p, int x, int out, Pair kernel, Pair strides, Pair pads, Pair ends, Pair dilations,
-                                bool count_include_pad) {
+                                bool count_include_pad, bool cut) {
             PoolParams params = pool_params(kernel, strides, pads, dilations);
             params.end_y = ends.first, params.end_x = ends.second, params.count_include_pad = count_include_pad;
-            return p.average_pool(x, out, params);
-        }, "x"_a, "out"_a, "kernel"_a, "strides"_a, "pads"_a, "pads_end"_a, "dilations"_a, "count_include_pad"_a)
+            return p.average_pool(x, out, params, cut);
+        }, "x"_a, "out"_a, "kernel"_a, "strides"_a, "pads"_a, "pads_end"_a, "dilations"_a, "count_include_pad"_a,
+             "cut"_a = true)
         .def("global_pool", [](Plan& p, int x, int out, const std::string& kind, bool cut) {
             if (kind != "avg" && kind != "max" && kind != "sum") throw std::invalid_argument("unknown pooling '" + kind + "'");
             return p.global_pool(x, out, kind == "avg" ? Global::average : kind == "max" ? Global::maximum : Global::sum, cut);
@@ -194,6 +196,10 @@ void bind_plan(nb::module_& m) {
         .def_prop_ro("dense_bytes", [](const Plan& p) { return p.state_bytes(true); })
         .def_prop_ro("weight_bytes", &Plan::weight_bytes)
         .def_prop_ro("isa", [](const Plan& p) { return std::string(p.kernels().name); })
+        .def("size", [](const Plan& p, int x) {
+            const Map& map = p.checked(x);
+            return nb::make_tuple(map.height, map.width, map.channels);
+        }, "x"_a)
         .def_prop_ro("cut_maps", [](const Plan& p) { return p.cut_maps(); })
         .def("stored", &Plan::stored, "x"_a)
         .def("map_shape", [](const Plan& p, int id) {

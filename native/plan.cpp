@@ -197,14 +197,14 @@ int Plan::conv(int x, int out, std::span<const float> weight, std::array<int, 4>
                macs ? macs : static_cast<int64_t>(out_channels) * in_channels * kernel_y * kernel_x);
 }
 
-int Plan::max_pool(int x, int out, const PoolParams& params) {
+int Plan::max_pool(int x, int out, const PoolParams& params, bool cut) {
     require(checked(x).channels == checked(out).channels, "max_pool: channels differ");
-    return add(make_max_pool(x, out, params), {x}, out, false);
+    return add(make_max_pool(x, out, params), {x}, out, cut);
 }
 
-int Plan::average_pool(int x, int out, const PoolParams& params) {
+int Plan::average_pool(int x, int out, const PoolParams& params, bool cut) {
     require(checked(x).channels == checked(out).channels, "average_pool: channels differ");
-    return add(make_average_pool(x, out, params), {x}, out, false);
+    return add(make_average_pool(x, out, params), {x}, out, cut);
 }
 
 int Plan::global_pool(int x, int out, Global kind, bool cut) {

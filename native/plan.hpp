@@ -32,8 +32,8 @@ public:
 
     int conv(int x, int out, std::span<const float> weight, std::array<int, 4> weight_shape, std::span<const float> bias,
              const ConvParams& params, bool cut, int64_t macs = 0);
-    int max_pool(int x, int out, const PoolParams& params);
-    int average_pool(int x, int out, const PoolParams& params);
+    int max_pool(int x, int out, const PoolParams& params, bool cut);
+    int average_pool(int x, int out, const PoolParams& params, bool cut);
     int global_pool(int x, int out, Global kind, bool cut);
     int unary(int x, int out, const ActivationSpec& spec, std::vector<float> slopes);
     int affine(int x, int out, std::vector<float> scale, std::vector<float> shift, const ActivationSpec& spec,

@@ -7,6 +7,28 @@
 namespace reconv {
 namespace {
 
+// Where a pooled pixel is made, and how it is put away: through the cutoff when the op is under it. A window makes more
+// pixels stale than it really moves (a maximum stays, a mean moves little), so what is really new is worth a comparison.
+class Putter {
+public:
+    Putter(const Task& task, const Op& op, float* fresh)
+        : task_(task), out_(op.out), channels_(task.memory.map(op.out).channels), fresh_(task.cutoff.compare ? fresh : nullptr) {}
+
+    float* place(int y, int x) const { return fresh_ ? fresh_ : task_.memory.pixel(out_, y, x); }
+    void put(int y, int x) const {
+        if (!fresh_) return;
+        float *from = fresh_, *to = task_.memory.pixel(out_, y, x);
+        const Cutoff& cutoff = task_.cutoff;
+        if (task_.kernels->cut(1, &from, &to, channels_, cutoff.weights, cutoff.limit))
+            task_.set(cutoff.moved.row(y) + (x >> 6), uint64_t{1} << (x & 63));
+    }
+
+private:
+    const Task& task_;
+    int out_, channels_;
+    float* fresh_;  // null: straight into the map
+};
+
 // The maximum of a window is the maximum of its columns' maxima: a run of pixels shares them, so a 13x13 window costs 26
 // comparisons a pixel and not 169. Every pixel is made the same way, so its bits do not depend on its run.
 class MaxPool final : public Op {
@@ -22,13 +44,15 @@ public:
     }
     int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const override {
         const int64_t pointers = 2 * (std::max(w_.kernel_y, w_.kernel_x) + 8);
-        return pointers + (static_cast<int64_t>(maps[x_].width) + 1) * (maps[x_].channels + kernels.width);
+        return pointers + (static_cast<int64_t>(maps[x_].width) + 2) * (maps[x_].channels + kernels.width);
     }
 
     void run(const Task& task) const override {
         const Map &in = task.memory.map(x_), &o = task.memory.map(out);
         const auto** taps = reinterpret_cast<const float**>(task.scratch);
-        float* columns = task.scratch + 2 * (std::max(w_.kernel_y, w_.kernel_x) + 8);
+        float* fresh = task.scratch + 2 * (std::max(w_.kernel_y, w_.kernel_x) + 8);
+        float* columns = fresh + o.channels;
+        const Putter putter(task, *this, fresh);
         for (const Run& run : task.runs) {
             int rows = 0;
             for (int k = 0; k < w_.kernel_y; k++) {
@@ -48,9 +72,10 @@ public:
                     const int c = x * w_.stride_x - w_.pad_x + k * w_.dilation_x;
                     if (c >= 0 && c < in.width) taps[count++] = columns + static_cast<int64_t>(c - first) * in.channels;
                 }
-                float* to = task.memory.pixel(out, run.y, x);
+                float* to = putter.place(run.y, x);
                 if (count) task.kernels->max_window(to, taps, count, o.channels);
                 else std::fill(to, to + o.channels, -__builtin_inff());  // a window entirely in the padding
+                putter.put(run.y, x);
             }
         }
     }
@@ -71,14 +96,15 @@ public:
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * maps[out].channels / 4 + 1;
     }
-    int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const override {
-        return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * 2;  // the window's pointers
+    int64_t scratch_floats(const Kernels&, const std::vector<Map>& maps) const override {
+        return pointer_floats() + maps[out].channels;
     }
 
     void run(const Task& task) const override {
         const Map &in = task.memory.map(x_), &o = task.memory.map(out);
         const auto** taps = reinterpret_cast<const float**>(task.scratch);
         const Window& w = p_.window;
+        const Putter putter(task, *this, task.scratch + pointer_floats());
         for (const Run& run : task.runs)
             for (int x = run.x0; x < run.x1; x++) {
                 int count = 0;
@@ -90,12 +116,16 @@ public:
                         if (c >= 0 && c < in.width) taps[count++] = task.memory.pixel(x_, y, c);
                     }
                 }
-                task.kernels->average_window(task.memory.pixel(out, run.y, x), taps, count, o.channels,
+                task.kernels->average_window(putter.place(run.y, x), taps, count, o.channels,
                                              static_cast<float>(std::max(divisor(run.y, x, count, in), 1)));
+                putter.put(run.y, x);
             }
     }
 
 private:
+    // room for the window's pointers
+    int64_t pointer_floats() const { return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * 2; }
+
     // how many positions of the window count: those in the map, or those in the padded map
     int divisor(int y, int x, int count, const Map& in) const {
         if (!p_.count_include_pad) return count;

@@ -287,8 +287,8 @@ void add_op(Random& random, Model& model, int out) {
             if (as_deep.empty()) break;
             PoolParams p;
             p.window = {random.whole(1, 3), random.whole(1, 5), random.whole(1, 2), random.whole(1, 2), random.whole(0, 1), random.whole(0, 2), 1, random.whole(1, 2)};
-            if (random.one_in(2)) plan.max_pool(any_of(as_deep), out, p);
-            else plan.average_pool(any_of(as_deep), out, p);
+            if (random.one_in(2)) plan.max_pool(any_of(as_deep), out, p, random.one_in(2));
+            else plan.average_pool(any_of(as_deep), out, p, random.one_in(2));
             return;
         }
         case 4: {

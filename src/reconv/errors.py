@@ -7,6 +7,7 @@
     ├── InputError (ValueError)    what was handed to a model, a stream or a recipe does not fit it
     ├── ProfileError (ValueError)  a tolerance or a profile file does not make sense for this model
     ├── SourceError (ValueError)   a video, image or array file cannot be read or written
+    ├── CacheError (ValueError)    a cache, a policy or a trace is asked for what it cannot be
     ├── ClosedError (RuntimeError) a stream was used after close()
     ├── TailError (RuntimeError)   ONNX Runtime refused or failed in the part of a model that it runs
     └── MissingError (ImportError) an optional package is needed and not installed
@@ -18,6 +19,7 @@ the user bare; they are the ``__cause__`` of one of these.
 from __future__ import annotations
 
 __all__ = [
+    "CacheError",
     "ClosedError",
     "InputError",
     "MissingError",
@@ -48,6 +50,10 @@ class ProfileError(ReconvError, ValueError):
 
 class SourceError(ReconvError, ValueError):
     """A video, image or array file cannot be read or written."""
+
+
+class CacheError(ReconvError, ValueError):
+    """A cache, a policy or a trace is asked for what it cannot be."""
 
 
 class ClosedError(ReconvError, RuntimeError):

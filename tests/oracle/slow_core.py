@@ -246,13 +246,15 @@ class Plan:
             )
         )
 
-    def max_pool(self, x: int, out: int, kernel: Pair, strides: Pair, pads: Pair, dilations: Pair) -> int:  # noqa: PLR0917
+    def max_pool(  # noqa: PLR0917
+        self, x: int, out: int, kernel: Pair, strides: Pair, pads: Pair, dilations: Pair, cut: bool = True
+    ) -> int:
         window, size = Window(kernel, strides, pads, dilations), self.maps[out].size[:2]
 
         def compute(a: Array) -> Array:
             return np.asarray(np.max([t for _, _, t in window.taps(a, size, np.float32(-np.inf))], 0))
 
-        return self._add(Op(out, (x,), compute, lambda s: _any([t for *_, t in window.taps(s, size, False)])))
+        return self._add(Op(out, (x,), compute, lambda s: _any([t for *_, t in window.taps(s, size, False)]), cut))
 
     def average_pool(  # noqa: PLR0917
         self,
@@ -264,6 +266,7 @@ class Plan:
         pads_end: Pair,
         dilations: Pair,
         count_include_pad: bool,
+        cut: bool = True,
     ) -> int:
         window, size = Window(kernel, strides, pads, dilations), self.maps[out].size[:2]
         height, width, _ = self.maps[x].size
@@ -277,7 +280,7 @@ class Plan:
         def compute(a: Array) -> Array:
             return np.asarray(np.sum([t for *_, t in window.taps(a, size, np.float32(0))], 0, np.float64) / count)
 
-        return self._add(Op(out, (x,), compute, lambda s: _any([t for *_, t in window.taps(s, size, False)])))
+        return self._add(Op(out, (x,), compute, lambda s: _any([t for *_, t in window.taps(s, size, False)]), cut))
 
     def global_pool(self, x: int, out: int, kind: str, cut: bool = True) -> int:
         assert self.maps[out].size == (1, 1, self.maps[x].size[2])

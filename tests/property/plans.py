@@ -351,7 +351,7 @@ def _produce_pool(choices: Choices, d: Draft, out: int) -> bool:
     sizes = zip((height, width), (in_height, in_width), kernel, strides, pads, dilations, strict=True)
     if not all(_touches(axis) for axis in sizes):
         return False
-    window = {"x": x, "kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations}
+    window = {"x": x, "kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations, "cut": choices.coin()}
     if choices.coin():
         d.op("max_pool", out, **window)
     else:

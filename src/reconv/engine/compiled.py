@@ -71,6 +71,13 @@ class Compiled:
         return {name: x for name, x in held.items() if x in cut}
 
     @property
+    def cut_sizes(self) -> dict[str, tuple[int, int, int]]:
+        """(H, W, C) of the maps under cutoff, in execution order."""
+        order = {x: i for i, x in enumerate(self.lowered.plan.cut_maps)} if self.runs_plan else {}
+        named = sorted(self.cut_maps.items(), key=lambda item: order[item[1]])
+        return {name: self.lowered.plan.size(x) for name, x in named}
+
+    @property
     def macs(self) -> int:
         """Multiply-adds of one dense run of one item, tail included."""
         return (self.lowered.plan.macs if self.runs_plan else 0) + (self.tail.macs if self.tail else 0)

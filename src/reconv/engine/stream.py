@@ -123,6 +123,11 @@ class Stream:
             self._tolerance = value
 
     @property
+    def cut_maps(self) -> dict[str, tuple[int, int, int]]:
+        """Maps that a profile may speak of, in execution order: name -> (H, W, C). Empty before the first frame."""
+        return self._items[0].compiled.cut_sizes if self._items else {}
+
+    @property
     def state_bytes(self) -> int:
         """Bytes that the stream holds, all items and the tail's last outputs included; 0 before the first frame."""
         return sum(item.bytes for item in self._items)

@@ -83,7 +83,7 @@ class Clip:
         return [
             Row(
                 name,
-                PEERS[self.contestants[name].peer].title,
+                self.contestants[name].title or PEERS[self.contestants[name].peer].title,
                 1e3 * times.mean,
                 times.over(best).total,
                 times.share,

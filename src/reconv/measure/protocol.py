@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from reconv.engine.tolerance import Profile
 from reconv.errors import InputError, MissingError, ReconvError
 from reconv.measure.peers import PEERS, Array, Arrays, Job
 from reconv.measure.times import Times
@@ -33,13 +34,15 @@ class ContestantError(ReconvError):
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who takes part: a key of PEERS on one model. `name` is unique in a run."""
+    """Who takes part: a key of PEERS on one model. `name` is unique in a run, `title` is for tables."""
 
     name: str
     peer: str
     model: str
     threads: int
     tolerance: float = 0.0
+    profile: Profile | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         if self.peer not in PEERS:
@@ -134,7 +137,7 @@ def take_turns(
 def _process(contestant: Contestant, shapes: dict[str, tuple[int, ...]]) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")  # a fork would inherit the pools of libraries that run here
     ours, theirs = context.Pipe()
-    job = Job(contestant.model, shapes, contestant.threads, contestant.tolerance)
+    job = Job(contestant.model, shapes, contestant.threads, contestant.tolerance, contestant.profile)
     process = context.Process(target=serve, args=(theirs, contestant.peer, job), daemon=True)
     process.start()
     theirs.close()

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from reconv.engine import MapProfile, Model, Profile, Step, load
 from reconv.engine.compiled import KEPT_SIZES
 from reconv.engine.tail import Tail, same_bits
 from reconv.errors import ClosedError, InputError, ProfileError, TailError
-from tests.unit.small import Array, cnn, frame
+from tests.unit.small import Array, cnn, frame, network
 
 
 def _sequence(count: int = 6, batch: int = 1) -> list[Array]:
@@ -252,3 +253,28 @@ def test_profiles_that_do_not_belong() -> None:
         model.stream(profile=Profile(0.1, {"nowhere": MapProfile()}))(frame())
     with pytest.raises(ProfileError, match="map 'x', 2 channels"):
         model.stream(profile=Profile(0.1, {"x": MapProfile(weights=(1.0, 1.0))}))(frame())
+
+
+def test_pooling_stops_what_it_swallows() -> None:
+    """A pixel below its window's maximum changes no maximum: what reads the pooled map has nothing to do."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["pooled"], kernel_shape=[5, 5], strides=[1, 1], pads=[2, 2, 2, 2]),
+        helper.make_node("Conv", ["pooled", "w"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    weight = np.random.default_rng(0).normal(0, 1, (8, 3, 3, 3)).astype(np.float32)
+    model = load(network(nodes, {"w": weight}, [1, 3, 24, 32], ["y"]))
+    stream = model.stream()
+    assert stream.cut_maps == {}
+    x = np.random.default_rng(1).uniform(0, 1, (1, 3, 24, 32)).astype(np.float32)
+    x[:, :, 10, 10] = 0  # the maximum of no window
+    stream(x)
+    assert stream.cut_maps == {"x": (24, 32, 3), "pooled": (24, 32, 3), "y": (24, 32, 8)}
+    lower = x.copy()
+    lower[:, :, 10, 10] = -1
+    assert _same(stream(lower), model.run(lower))
+    assert stream.last.recomputed == 0
+    assert stream.stale_pixels().any()
+    higher = lower.copy()
+    higher[:, :, 10, 10] = 3
+    assert _same(stream(higher), model.run(higher))
+    assert 0 < stream.last.recomputed < 0.2

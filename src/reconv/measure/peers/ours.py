@@ -27,7 +27,7 @@ class _Stream:
     def __init__(self, job: Job) -> None:
         from reconv.engine.model import load
 
-        self._stream = load(job.model, threads=job.threads).stream(tolerance=job.tolerance)
+        self._stream = load(job.model, threads=job.threads).stream(tolerance=job.tolerance, profile=job.profile)
         self.recomputed = 1.0
 
     def __call__(self, inputs: Arrays) -> dict[str, Array]:

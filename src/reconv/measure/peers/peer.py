@@ -13,18 +13,21 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from reconv.engine.tolerance import Profile
+
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a peer is opened for. `model` is a path; `shapes` are those of the inputs; `tolerance` is for streams."""
+    """What a peer is opened for. `model` is a path, `shapes` are those of the inputs; the rest is for streams."""
 
     model: str
     shapes: Mapping[str, tuple[int, ...]]
     threads: int
     tolerance: float = 0.0
+    profile: Profile | None = None
 
 
 class Runner(Protocol):
