@@ -20,7 +20,7 @@ setup: $(STAMP) ## virtual environment in .venv with reconv, its extras and the 
 
 # rapidocr-onnxruntime comes without its dependencies: only its model file is used, and they would bring a second OpenCV.
 # The build tools are installed first and reused (--no-build-isolation), so that nothing is fetched twice.
-$(STAMP): pyproject.toml constraints.txt src/reconv/_version.py $(NATIVE)
+$(STAMP): pyproject.toml constraints.txt tests/requirements.txt src/reconv/_version.py $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	  echo "reconv needs Python 3.10 or newer, and $(PYTHON) is not (to name another: make PYTHON=python3.11)." >&2; exit 1; }
 	@echo '#include <span>' | $(CXX) -std=c++20 -fsyntax-only -x c++ - 2>/dev/null || { \
@@ -33,6 +33,7 @@ $(STAMP): pyproject.toml constraints.txt src/reconv/_version.py $(NATIVE)
 	$(BIN)/python -m pip install --quiet -c constraints.txt scikit-build-core nanobind cmake ninja
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps --ignore-requires-python rapidocr-onnxruntime
+	$(BIN)/python -m pip install --quiet --no-deps -r tests/requirements.txt
 	@touch $@
 
 demo: $(STAMP) ## the main job on a real clip: table, picture and annotated video in out/

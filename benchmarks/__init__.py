@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks import busy, coverage, dense, overhead, quiet, shares, steady
+from benchmarks import busy, caching, coverage, dense, overhead, policies, quiet, shares, steady
 from benchmarks.options import Options
 
 SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
@@ -16,4 +16,6 @@ SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
     "shares": shares.run,
     "overhead": overhead.run,
     "steady": steady.run,
+    "caching": caching.run,
+    "policies": policies.run,
 }

@@ -6,9 +6,12 @@ A section is a function from one suite's JSON to lines; a suite without results 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from benchmarks.report_caches import caching, policies
+from benchmarks.tables import table
 
 Suite = Mapping[str, Any]
 
@@ -23,11 +26,6 @@ cost nothing to build; their time is their share of the best rival's. CPU ms are
 spinning threads included.
 """
 BEGIN, END = "<!-- summary: written by `make bench` from benchmarks/results -->", "<!-- end of summary -->"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    return [f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def environment_line(suite: Suite) -> str:
@@ -207,6 +205,8 @@ SECTIONS: Mapping[str, Callable[[Suite], list[str]]] = {
     "shares": shares,
     "overhead": overhead,
     "steady": steady,
+    "caching": caching,
+    "policies": policies,
 }
 
 

@@ -1,4 +1,4 @@
-"""reconv runs convolutional networks over streams and recomputes only what changed.
+"""reconv runs convolutional networks without recomputing what is already known.
 
     import reconv
     model = reconv.load("detector.onnx")
@@ -7,12 +7,18 @@
     for x in frames:
         outputs = stream({"images": x})
 
+    cache = reconv.Cache(200_000_000)               # bytes; `reconv.cache` has policies, tiers and replay
+    fast = reconv.cached(model, cache)              # fast.run(...): what was asked for before is not computed again
+
 This is the public door: what is listed here is public, and nothing else.
 """
 
 from reconv._version import __version__
+from reconv.cache import Cache, CacheStats
+from reconv.cache.tiers import DiskTier, RedisTier
 from reconv.engine import MapProfile, Model, Placed, Placement, Profile, Step, Stream, load
 from reconv.errors import (
+    CacheError,
     ClosedError,
     InputError,
     MissingError,
@@ -23,9 +29,20 @@ from reconv.errors import (
     TailError,
 )
 from reconv.graph import TensorInfo
+from reconv.reuse.cached import Cached, cached
+from reconv.reuse.features import Features
+from reconv.reuse.prefix import Cut, SharedPrefix
+from reconv.reuse.states import StreamPool
 
 __all__ = [
+    "Cache",
+    "CacheError",
+    "CacheStats",
+    "Cached",
     "ClosedError",
+    "Cut",
+    "DiskTier",
+    "Features",
     "InputError",
     "MapProfile",
     "MissingError",
@@ -36,11 +53,15 @@ __all__ = [
     "Profile",
     "ProfileError",
     "ReconvError",
+    "RedisTier",
+    "SharedPrefix",
     "SourceError",
     "Step",
     "Stream",
+    "StreamPool",
     "TailError",
     "TensorInfo",
     "__version__",
+    "cached",
     "load",
 ]

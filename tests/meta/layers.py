@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": _BELOW_ENGINE | {"_core"},
     "compress": _BELOW_ENGINE,
     "exchange": _BELOW_ENGINE,
-    "reuse": _BELOW_MEASURE | {"cache"},
+    "reuse": _BELOW_MEASURE | {"cache", "_version", "_core"},  # keys name the version and the instruction set
     "recipes": _BELOW_MEASURE,
     "measure": _BELOW_MEASURE | {"_version", "_core"},  # the environment names the instruction set
     "optimize": _BELOW_OPTIMIZE,
@@ -41,7 +41,14 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "typer": ("app/",),
     "rich": ("app/",),
     "av": ("app/",),
+    "cachetools": (),  # in tests only
+    "libcachesim": (),  # in tests only: it is GPL
     "torch": (),
+    "matplotlib": ("cache/curves.py",),
+    "zstandard": ("cache/zstd.py",),
+    "blake3": ("reuse/keys.py",),
+    "ml_dtypes": ("cache/packing.py",),
+    "redis": ("cache/tiers/redis.py",),
 }
 PRINTS = "app/"
 

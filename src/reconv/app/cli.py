@@ -13,6 +13,8 @@ import typer
 
 from reconv._version import __version__
 from reconv.app.bench import bench
+from reconv.app.cache import replay_trace, write_workload
+from reconv.app.cache_record import record
 from reconv.app.demo import demo
 from reconv.app.inspect import inspect
 from reconv.app.run import run
@@ -20,12 +22,15 @@ from reconv.errors import ReconvError, one_line
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: dict[str, Callable[..., Any]] = {
+Command = Callable[..., Any]
+COMMANDS: dict[str, Command | dict[str, Command]] = {  # commands of its own make a group, which needs a line in GROUPS
     "run": run,
     "bench": bench,
     "inspect": inspect,
     "demo": demo,
+    "cache": {"record": record, "replay": replay_trace, "workload": write_workload},
 }
+GROUPS = {"cache": "Record and replay what caches are asked for."}
 
 MISTAKE, STOPPED = 2, 130
 # Typer's own mistakes (an unknown option, a missing argument). Its versions differ in whether they bring click along or
@@ -51,7 +56,13 @@ def _build() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_options)
     for name, command in COMMANDS.items():
-        app.command(name)(command)
+        if isinstance(command, dict):
+            group = typer.Typer(no_args_is_help=True, help=GROUPS[name])
+            for part, function in command.items():
+                group.command(part)(function)
+            app.add_typer(group, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

@@ -27,7 +27,7 @@ from reconv.engine.stream import Step, Stream
 from reconv.errors import InputError
 from reconv.recipes import RECIPES, Recipe
 
-__all__ = ["run"]
+__all__ = ["inputs_of", "run"]
 
 
 def run(
@@ -75,7 +75,7 @@ def run(
             with _progress(talk, count, show=talk.is_terminal and not json) as advance:
                 chosen = itertools.islice(frames.frames(), 0, None if limit is None else limit * every, every)
                 for index, frame in enumerate(chosen):
-                    inputs = _inputs(frame, around)
+                    inputs = inputs_of(frame, around)
                     outputs = stream(inputs)
                     result = around.decode(outputs)
                     tally.add(stream.last)
@@ -113,7 +113,7 @@ def _check_output(output: str | None, read: Iterable[str], *, overlay: bool) -> 
         raise InputError(f"--output {output} would overwrite what is read; give another file")
 
 
-def _inputs(frame: Frame, recipe: Recipe) -> Any:
+def inputs_of(frame: Frame, recipe: Recipe) -> Any:
     """What the network takes: arrays by name go as they are, with the batch of 1 that a frame lacks."""
     if isinstance(frame, dict):
         return {name: np.ascontiguousarray(array)[None] for name, array in frame.items()}

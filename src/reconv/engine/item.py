@@ -6,7 +6,7 @@ A dense item (of `Model.run`) keeps nothing between steps. A step that fails hal
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -38,13 +38,20 @@ class Item:
     """State of one item. Not for several threads at once."""
 
     def __init__(
-        self, compiled: Compiled, *, dense_only: bool = False, tolerance: float = 0.0, profile: Profile | None = None
+        self,
+        compiled: Compiled,
+        *,
+        dense_only: bool = False,
+        tolerance: float = 0.0,
+        profile: Profile | None = None,
+        may_keep: Callable[[int], bool] | None = None,
     ) -> None:
+        """`may_keep`: asked before so many bytes of the tail's values are kept, which are not known before."""
         self.compiled = compiled
         self.state = (
             _core.State(compiled.lowered.plan, compiled.threads, dense_only, tolerance) if compiled.runs_plan else None
         )
-        self._memory = TailMemory(compiled.tail) if compiled.tail and not dense_only else None
+        self._memory = TailMemory(compiled.tail, may_keep) if compiled.tail and not dense_only else None
         self._passed: dict[str, Array] = {}
         self._started = False
         self._dense_only = dense_only
@@ -55,8 +62,9 @@ class Item:
 
     @property
     def bytes(self) -> int:
-        """Bytes held: the native state and what is kept of the tail."""
-        return (self.state.bytes if self.state else 0) + (self._memory.bytes if self._memory else 0)
+        """Bytes held: the native state, outputs that are inputs, and what is kept of the tail."""
+        passed = sum(array.nbytes for array in self._passed.values())
+        return (self.state.bytes if self.state else 0) + passed + (self._memory.bytes if self._memory else 0)
 
     def reset(self) -> None:
         """Forget: the next step is dense."""
@@ -139,6 +147,11 @@ class DenseItems:
         self.compiled = compiled
         self._idle: list[Item] = []
         self._lock = threading.Lock()
+
+    def run(self, items: Sequence[Mapping[str, Array]]) -> list[dict[str, Any]]:
+        """A dense run of each of these items: its outputs."""
+        with self.borrow() as item:
+            return [item.step(feeds).outputs for feeds in items]
 
     @contextmanager
     def borrow(self) -> Iterator[Item]:

@@ -117,11 +117,7 @@ class Model:
             TailError: ONNX Runtime failed in the part of the model that it runs.
         """
         work = self.prepare(inputs)
-        results = []
-        with work.dense.borrow() as item:
-            for feeds in split(work.arrays, work.items):
-                results.append(item.step(feeds).outputs)
-        return join(results)
+        return join(work.dense.run(split(work.arrays, work.items)))
 
     def stream(
         self,
@@ -165,16 +161,22 @@ class Model:
     def prepare(self, inputs: Inputs, held: DenseItems | None = None) -> Work:
         """Check inputs and find, or make, what they run on; ``held`` is what a stream ran on last. For `Stream`."""
         arrays = check(self.inputs, inputs)
-        shapes = {name: array.shape for name, array in arrays.items()}
-        items = items_of(self.inputs, shapes)
+        return self.work(arrays, self.items(arrays), held)
+
+    def items(self, arrays: Mapping[str, Array]) -> int:
+        """Into how many items a batch of checked inputs is split: 1 where the model does not treat them separately."""
+        items = items_of(self.inputs, {name: array.shape for name, array in arrays.items()})
         if items > 1:
             with self._lock:
                 if self._separable is None:
                     self._separable = separable(self.graph, arrays, self.threads)
-            if self._separable:
-                shapes = {name: (1, *shape[1:]) for name, shape in shapes.items()}
-            else:
-                items = 1
+            if not self._separable:
+                return 1
+        return items
+
+    def work(self, arrays: dict[str, Array], items: int, held: DenseItems | None = None) -> Work:
+        """What checked inputs run on, split into these items."""
+        shapes = {name: array.shape if items == 1 else (1, *array.shape[1:]) for name, array in arrays.items()}
         self._last_shapes = shapes
         if held is not None and held.compiled.shapes == shapes:  # it may no longer be among the sizes kept
             return Work(arrays, items, held)

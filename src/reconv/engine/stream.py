@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from reconv.engine.tolerance import Profile, check_tolerance
 from reconv.errors import ClosedError, InputError
 
 if TYPE_CHECKING:
-    from reconv.engine.model import Model
+    from reconv.engine.model import Model, Work
 
 __all__ = ["Step", "Stream"]
 
@@ -51,8 +53,16 @@ class Step:
 class Stream:
     """Made by `Model.stream`. A call from a second thread waits for the first."""
 
-    def __init__(self, model: Model, tolerance: float, profile: Profile | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tolerance: float,
+        profile: Profile | None,
+        may_keep: Callable[[int, int], bool] | None = None,
+    ) -> None:
+        """`may_keep`: asked with the number of a batch item before so many bytes of its tail's values are kept."""
         self._model = model
+        self._may_keep = may_keep
         self._tolerance = check_tolerance(tolerance)
         self._profile = profile
         self._items: list[Item] = []
@@ -75,31 +85,49 @@ class Stream:
         with self._lock:
             self._check_open()
             start = time.perf_counter()
-            work = self._model.prepare(inputs, self._held)
-            if self._held is not work.dense or len(self._items) != work.items:
-                self._items, self._held = [], None  # let go of the old states before there are new ones
-                self._items = [
-                    Item(work.compiled, tolerance=self._tolerance, profile=self._profile) for _ in range(work.items)
-                ]
-                self._held = work.dense
-            try:
-                pairs = zip(self._items, split(work.arrays, work.items), strict=True)
-                steps = [item.step(feeds) for item, feeds in pairs]
-                outputs = join([step.outputs for step in steps])
-            except BaseException:  # some items may have stepped and others not
-                for item in self._items:
-                    item.reset()
-                raise
-            total = work.compiled.macs * work.items
-            spent = sum(step.macs for step in steps)
-            changed = frozenset[str]().union(*(step.changed for step in steps))
-            self._last = Step(
-                recomputed=spent / total if total else float(bool(changed)),
-                seconds=time.perf_counter() - start,
-                dense=all(step.dense for step in steps),
-                changed=tuple(name for name in outputs if name in changed),
-            )
-            return outputs
+            return self._advance(self._model.prepare(inputs, self._held), start)
+
+    def advance(self, work: Work) -> dict[str, Any]:
+        """As a call, with inputs that were prepared. For `reconv.reuse`."""
+        with self._lock:
+            self._check_open()
+            return self._advance(work, time.perf_counter())
+
+    def another(self, may_keep: Callable[[int, int], bool]) -> Stream:
+        """A new stream of the same model, tolerance and profile. For `reconv.reuse`."""
+        return Stream(self._model, self._tolerance, self._profile, may_keep)
+
+    def _advance(self, work: Work, start: float) -> dict[str, Any]:
+        if self._held is not work.dense or len(self._items) != work.items:
+            self._items, self._held = [], None  # let go of the old states before there are new ones
+            self._items = [
+                Item(
+                    work.compiled,
+                    tolerance=self._tolerance,
+                    profile=self._profile,
+                    may_keep=None if self._may_keep is None else partial(self._may_keep, index),
+                )
+                for index in range(work.items)
+            ]
+            self._held = work.dense
+        try:
+            pairs = zip(self._items, split(work.arrays, work.items), strict=True)
+            steps = [item.step(feeds) for item, feeds in pairs]
+            outputs = join([step.outputs for step in steps])
+        except BaseException:  # some items may have stepped and others not
+            for item in self._items:
+                item.reset()
+            raise
+        total = work.compiled.macs * work.items
+        spent = sum(step.macs for step in steps)
+        changed = frozenset[str]().union(*(step.changed for step in steps))
+        self._last = Step(
+            recomputed=spent / total if total else float(bool(changed)),
+            seconds=time.perf_counter() - start,
+            dense=all(step.dense for step in steps),
+            changed=tuple(name for name in outputs if name in changed),
+        )
+        return outputs
 
     @property
     def last(self) -> Step:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -22,9 +22,11 @@ from reconv.graph import Graph, draws_at_random, extract, reads
 from reconv.graph.cost import multiply_adds
 from reconv.graph.shapes import infer
 
-__all__ = ["Tail", "TailMemory", "TailStep", "open_session", "same_bits"]
+__all__ = ["RUNTIME", "Tail", "TailMemory", "TailStep", "open_session", "same_bits"]
 
 Array = np.ndarray[Any, Any]
+
+RUNTIME = f"onnxruntime {onnxruntime.__version__}"
 
 
 class Tail:
@@ -104,16 +106,17 @@ class TailStep:
 class TailMemory:
     """What one stream keeps of a tail: its last outputs, and the model inputs that the tail reads directly."""
 
-    def __init__(self, tail: Tail) -> None:
+    def __init__(self, tail: Tail, may_keep: Callable[[int], bool] | None = None) -> None:
+        """`may_keep`: asked with their bytes before they are kept; if not, the next step runs the tail again."""
         self._tail = tail
+        self._may_keep = may_keep
         self._inputs: dict[str, Array] = {}
         self._outputs: dict[str, Any] | None = None
 
     @property
     def bytes(self) -> int:
         """Bytes held now."""
-        held = [*self._inputs.values(), *(self._outputs or {}).values()]
-        return sum(value.nbytes for value in held if isinstance(value, np.ndarray))
+        return _bytes([*self._inputs.values(), *(self._outputs or {}).values()])
 
     def forget(self) -> None:
         """The next step runs the tail, whatever moved."""
@@ -133,10 +136,15 @@ class TailMemory:
             return TailStep(copy.deepcopy(last), (), False)
         self.forget()  # if the run fails, the next step must not take the old outputs for good
         outputs = self._tail.run(feeds)
-        self._inputs = {name: np.array(feeds[name]) for name in direct}
-        self._outputs = copy.deepcopy(outputs)
+        if self._may_keep is None or self._may_keep(_bytes([*(feeds[name] for name in direct), *outputs.values()])):
+            self._inputs = {name: np.array(feeds[name]) for name in direct}
+            self._outputs = copy.deepcopy(outputs)
         changed = tuple(n for n, value in outputs.items() if last is None or not same_bits(value, last[n]))
         return TailStep(outputs, changed, True)
+
+
+def _bytes(values: Sequence[Any]) -> int:
+    return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
 
 def same_bits(a: Any, b: Any) -> bool:

@@ -3,7 +3,7 @@
 The only folder that imports onnx and onnx-ir. In the order in which a model flows through:
 `load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
 `chance` (random operators), `shapes` (of a part, inferred), `cost` (multiply-adds),
-`reach` (receptive field), `digest` (content hash).
+`reach` (receptive field), `digest` (content hash of a model), `structure` (of what each value is computed by).
 """
 
 from reconv.graph.chance import draws_at_random
@@ -12,11 +12,13 @@ from reconv.graph.evaluate import evaluate
 from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.load import Source, load, with_shapes
+from reconv.graph.structure import Structure, structure, structure_digest
 
 __all__ = [
     "Graph",
     "Node",
     "Source",
+    "Structure",
     "TensorInfo",
     "digest",
     "draws_at_random",
@@ -24,5 +26,7 @@ __all__ = [
     "extract",
     "load",
     "reads",
+    "structure",
+    "structure_digest",
     "with_shapes",
 ]

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from reconv.graph.graph import Graph, TensorInfo
 
-__all__ = ["DIGEST_BYTES", "digest", "digest_array"]
+__all__ = ["DIGEST_BYTES", "digest", "digest_array", "feed", "raw_bytes"]
 
 DIGEST_BYTES = 16
 
@@ -28,24 +28,31 @@ def digest(graph: Graph) -> str:
         ir.serde.serialize_function(f).SerializeToString(deterministic=True)
         for _, f in sorted(graph.source.functions.items())
     ]
-    _feed(state, [repr(opsets), _borders(graph.inputs), _borders(graph.outputs), functions])
+    feed(state, [repr(opsets), _borders(graph.inputs), _borders(graph.outputs), functions])
     for node in graph.nodes:
         attributes = [[key, _plain(value)] for key, value in sorted(node.attributes.items())]
-        _feed(state, [node.op_type, node.domain, list(node.inputs), list(node.outputs), attributes])
+        feed(state, [node.op_type, node.domain, list(node.inputs), list(node.outputs), attributes])
     for name in sorted(graph.constants):
-        _feed(state, [name, digest_array(graph.constants[name])])
+        feed(state, [name, digest_array(graph.constants[name])])
     return state.hexdigest()
 
 
 def digest_array(array: np.ndarray[Any, Any]) -> str:
     """Digest of an array's type, shape and values, whatever its memory layout."""
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    _feed(state, [str(array.dtype), repr(array.shape)])
-    if array.dtype == object:
-        _feed(state, [repr(value) for value in array.ravel().tolist()])
-    else:
-        state.update(np.ascontiguousarray(array).tobytes())
+    feed(state, [str(array.dtype), repr(array.shape)])
+    state.update(raw_bytes(array))
     return state.hexdigest()
+
+
+def raw_bytes(array: np.ndarray[Any, Any]) -> memoryview | bytes:
+    """The values in C order: the array's own memory where it is contiguous. Of text, every string with its length."""
+    if array.dtype == object:
+        texts = [repr(value).encode() for value in array.ravel().tolist()]
+        return b"".join(b"%d:" % len(text) + text for text in texts)
+    if not array.nbytes:
+        return b""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _borders(infos: tuple[TensorInfo, ...]) -> list[str]:
@@ -60,12 +67,12 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else repr(value)
 
 
-def _feed(state: Any, items: Iterable[Any]) -> None:
+def feed(state: Any, items: Iterable[Any]) -> None:
     """Every item with its kind and length first, so that no two different lists feed the same bytes."""
     for item in items:
         if isinstance(item, list):
             state.update(b"[%d" % len(item))
-            _feed(state, item)
+            feed(state, item)
         else:
             data = item if isinstance(item, bytes) else str(item).encode()
             state.update(b"%d:" % len(data) + data)

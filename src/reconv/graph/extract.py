@@ -27,6 +27,8 @@ def extract(
     outputs: Sequence[str],
     shapes: Mapping[str, Sequence[int | str | None]],
     values: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    *,
+    types: Mapping[str, np.dtype[Any]] | None = None,
 ) -> bytes:
     """The serialized sub-model that computes ``outputs`` from ``inputs``.
 
@@ -37,6 +39,7 @@ def extract(
         outputs: names to compute, each the output of a node of the part.
         shapes: shape of each input; an input that is missing here gets the model's own shape.
         values: names that are known constants by now.
+        types: of inputs whose type the file does not say; others are float32, as the engine's maps are.
 
     Raises:
         ModelError: an output needs a model input that is not in ``inputs``, or is no node's output, or the part is too
@@ -54,7 +57,7 @@ def extract(
     part = helper.make_graph(
         [ir.serde.serialize_node(source[node.name]) for node in wanted],
         "part",
-        [_value_info(sources.get(name), name, shapes.get(name)) for name in inputs],
+        [_value_info(sources.get(name), name, shapes.get(name), (types or {}).get(name)) for name in inputs],
         [_output_info(sources.get(name), name) for name in outputs],
         initializers,
     )
@@ -122,11 +125,18 @@ def _initializer(graph: Graph, name: str) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(graph.constants[name]), name)
 
 
-def _value_info(value: ir.Value | None, name: str, shape: Sequence[int | str | None] | None) -> onnx.ValueInfoProto:
+def _value_info(
+    value: ir.Value | None,
+    name: str,
+    shape: Sequence[int | str | None] | None,
+    kind: np.dtype[Any] | None,
+) -> onnx.ValueInfoProto:
     if value is not None and value.type is not None and not isinstance(value.type, ir.TensorType):
         return ir.serde.serialize_value(value)  # a sequence or an optional
-    # Values without a type in the file come from the engine, and its maps are float32.
-    dtype = ir.DataType.FLOAT if value is None or value.dtype is None else value.dtype
+    if value is not None and value.dtype is not None:
+        dtype = value.dtype
+    else:  # what comes from the engine has no type in many files, and its maps are float32
+        dtype = ir.DataType.FLOAT if kind is None else ir.DataType.from_numpy(kind)
     if shape is None and value is not None and value.shape is not None:
         shape = [size if isinstance(size, int) else size.value for size in value.shape]
     return helper.make_tensor_value_info(name, int(dtype), shape)

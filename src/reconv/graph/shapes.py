@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import onnx
+from onnx import helper
 
 from reconv.errors import ModelError, one_line
 
-__all__ = ["infer"]
+__all__ = ["element_types", "infer"]
 
 
 def infer(part: bytes) -> dict[str, tuple[int | None, ...]]:
@@ -18,13 +22,7 @@ def infer(part: bytes) -> dict[str, tuple[int | None, ...]]:
     Raises:
         ModelError: the part is not a model. A value that cannot be inferred is left out, not an error.
     """
-    try:
-        proto = onnx.shape_inference.infer_shapes(
-            onnx.ModelProto.FromString(part), check_type=False, strict_mode=False, data_prop=True
-        )
-    except Exception as error:  # the C++ side raises plain RuntimeErrors of many kinds
-        raise ModelError(f"shapes cannot be inferred: {one_line(error)}") from error
-    graph = proto.graph
+    graph = _inferred(part)
     shapes: dict[str, tuple[int | None, ...]] = {t.name: tuple(t.dims) for t in graph.initializer}
     for info in (*graph.input, *graph.value_info, *graph.output):
         if info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape"):
@@ -33,3 +31,25 @@ def infer(part: bytes) -> dict[str, tuple[int | None, ...]]:
                 d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims
             )
     return shapes
+
+
+def element_types(part: bytes) -> dict[str, np.dtype[Any]]:
+    """Type of the elements of every tensor of a serialized model, as far as it can be inferred.
+
+    Raises:
+        ModelError: as `infer`.
+    """
+    graph = _inferred(part)
+    kinds = {t.name: t.data_type for t in graph.initializer}
+    kinds |= {i.name: i.type.tensor_type.elem_type for i in (*graph.input, *graph.value_info, *graph.output)}
+    return {name: helper.tensor_dtype_to_np_dtype(kind) for name, kind in kinds.items() if kind}
+
+
+def _inferred(part: bytes) -> onnx.GraphProto:
+    try:
+        proto = onnx.shape_inference.infer_shapes(
+            onnx.ModelProto.FromString(part), check_type=False, strict_mode=False, data_prop=True
+        )
+    except Exception as error:  # the C++ side raises plain RuntimeErrors of many kinds
+        raise ModelError(f"shapes cannot be inferred: {one_line(error)}") from error
+    return proto.graph

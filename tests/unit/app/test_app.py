@@ -27,10 +27,11 @@ def test_the_package_runs_as_a_program() -> None:
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     overview = capsys.readouterr().out
-    for name in COMMANDS:
+    for name, command in COMMANDS.items():
         assert name in overview
-        assert main([name, "--help"]) == 0
-        assert "--json" in capsys.readouterr().out
+        for words in [[name, part] for part in command] if isinstance(command, dict) else [[name]]:
+            assert main([*words, "--help"]) == 0
+            assert "--json" in capsys.readouterr().out
 
 
 def test_nothing_asked_is_the_help_and_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
