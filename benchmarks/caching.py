@@ -23,6 +23,7 @@ from reconv.engine import Model, load
 from reconv.reuse.cached import cached
 from reconv.reuse.features import Features
 from reconv.reuse.keys import result_key
+from reconv.reuse.local import local_keys
 from reconv.reuse.prefix import SharedPrefix
 
 Array = np.ndarray[Any, Any]
@@ -199,12 +200,16 @@ def batches(model: Model, options: Options) -> dict[str, Any]:
 
 
 def keys(model: Model) -> dict[str, Any]:
-    """What a key costs, over a run."""
+    """What a key costs, over a run: of a cache in memory alone, and of one with a tier below."""
     inputs = pictures(model, 1)[0]
     model.run(inputs)
     runs = [seconds(model.run, inputs) for _ in range(20)]
-    made = [seconds(result_key, model, inputs) for _ in range(20)]
-    return {"key_over_run": round(statistics.median(made) / statistics.median(runs), 4)}
+    local = [seconds(local_keys, model, [inputs]) for _ in range(20)]
+    shared = [seconds(result_key, model, inputs) for _ in range(20)]
+    return {
+        "key_over_run": round(statistics.median(local) / statistics.median(runs), 4),
+        "shared_key_over_run": round(statistics.median(shared) / statistics.median(runs), 4),
+    }
 
 
 def _suites(path: Path, threads: int, options: Options) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,6 +19,7 @@ def caching(suite: Suite) -> list[str]:
         threads, unique, heads, epochs = str(run["threads"]), run["unique"], run["heads"], run["epochs"]
         rows += [
             [threads, "making a key, over a run", f"{run['key']['key_over_run']:.4f}", "-"],
+            [threads, "the same in front of a tier", f"{run['key']['shared_key_over_run']:.4f}", "-"],
             [
                 threads,
                 f"{heads['heads']} heads on one stem, over separate runs",

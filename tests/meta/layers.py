@@ -47,6 +47,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "matplotlib": ("cache/curves.py",),
     "zstandard": ("cache/zstd.py",),
     "blake3": ("reuse/keys.py",),
+    "xxhash": ("reuse/local.py",),
     "ml_dtypes": ("cache/packing.py",),
     "redis": ("cache/tiers/redis.py",),
 }

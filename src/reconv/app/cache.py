@@ -40,7 +40,8 @@ def replay_trace(
     """Replay requests through eviction policies and say what each would have saved."""
     if picture is not None:
         check(Path(picture))
-    names = [name.strip() for name in policy.split(",")]
+    names = list(dict.fromkeys(name.strip() for name in policy.split(",")))
+    names = [name for name in names if name != BOUND]  # the last line of every table
     if unknown := [name for name in names if name not in POLICIES]:
         raise InputError(f"no policy is called {unknown[0]!r}; there are {', '.join(POLICIES)}")
     found = open_trace(trace)

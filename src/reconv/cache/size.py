@@ -19,7 +19,8 @@ def size_of(value: Any) -> int:
     """
     nbytes = getattr(value, "nbytes", None)
     if isinstance(nbytes, int):
-        return nbytes + PER_OBJECT
+        held = getattr(getattr(value, "dtype", None), "hasobject", False)  # an array of text has pointers only
+        return nbytes + PER_OBJECT + (sum(map(size_of, value.ravel().tolist())) if held else 0)
     if isinstance(value, Mapping):
         return PER_OBJECT + sum(size_of(key) + size_of(item) for key, item in value.items())
     if isinstance(value, (list, tuple)):

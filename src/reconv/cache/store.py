@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, MutableMapping, Sequence, ValuesView
 from typing import Any, TypeVar
 
 from reconv.cache.admission import ADMISSIONS
@@ -138,6 +138,8 @@ class Cache(MutableMapping[Key, Any]):
 
         Threads that ask for the same missing key wait for the one that computes it. When it fails, the error reaches
         all of them and nothing is kept.
+        `make` may ask for other keys, as long as they do not ask for this one in turn: two threads
+        that each make what the other waits for wait for ever.
 
         Raises:
             CacheError: `make` asks for the very key it is to make.
@@ -233,8 +235,8 @@ class Cache(MutableMapping[Key, Any]):
             replaced = key in ledger.sizes
             if replaced:
                 dropped.append(self._values[key])
-                if ledger.sizes[key] == size:  # the same room: the entry stays where it is
-                    self._values[key], ledger.costs[key] = value, cost
+                if (ledger.sizes[key], ledger.costs[key]) == (size, cost):  # for the policy the same: it stays
+                    self._values[key] = value
                     self._hit(key)
                     return True
                 ledger.remove(key)
@@ -259,6 +261,16 @@ class Cache(MutableMapping[Key, Any]):
 
     def __setitem__(self, key: Key, value: Any) -> None:
         self.put(key, value)
+
+    def items(self) -> ItemsView[Key, Any]:
+        """What is held here at this moment, as a copy; no hits."""
+        with self._lock:
+            return dict(self._values).items()
+
+    def values(self) -> ValuesView[Any]:
+        """What is held here at this moment, as a copy; no hits."""
+        with self._lock:
+            return dict(self._values).values()
 
     def __delitem__(self, key: Key) -> None:
         known = self._below is not None and self._below.delete(_name(key))

@@ -64,6 +64,7 @@ class Worth:
         self._since = 0  # requests looked at since the cache is back
         self._repetitions = 0  # looked at since it stepped aside
         self._away = 0  # requests since it stepped aside
+        self._period = SHORTEST  # of the sample
         self._allowance = 0.0  # requests of the sample that may be looked at now
         self._tries = 0.0  # and repetitions outside it that are not trusted
         self._seen = array("q", bytes(8 * MARKS))
@@ -81,7 +82,7 @@ class Worth:
             return [EACH] * count
         repeated = self._repeated(marks)
         trusted = self._repetitions < TRUST or self._gain.value > 0
-        period, term = self._period(), self._away // TERM
+        period, term = self._period, self._away // TERM
         looks: list[Look | None] = []
         for mark in marks:
             again = mark in repeated
@@ -98,7 +99,8 @@ class Worth:
             else:
                 looks.append(None)
                 self.passed_by += 1
-        self._repetitions += sum(look is not None and look.repeated for look in looks)
+        if repeated:
+            self._repetitions += sum(look is not None and look.repeated for look in looks)
         self._away += count
         return looks
 
@@ -117,6 +119,7 @@ class Worth:
             self._ran.add(ran)
         if look.repeated:
             self._gain.add(saved - spent)
+        self._set_period()
         if self.aside:
             if self._saved.value > self._cost.value:
                 self.aside, self._since = False, 0
@@ -137,11 +140,11 @@ class Worth:
             self._seen[place] = mark
         return repeated
 
-    def _period(self) -> int:
-        period = SHORTEST
-        while period < LONGEST and self._cost.value > period * BUDGET * self._ran.value:
-            period *= 2
-        return period
+    def _set_period(self) -> None:
+        cost, budget = self._cost.value, BUDGET * self._ran.value
+        self._period = SHORTEST
+        while self._period < LONGEST and cost > self._period * budget:
+            self._period *= 2
 
 
 class _Mean:

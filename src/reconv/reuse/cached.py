@@ -29,14 +29,15 @@ from reconv.engine.batch import join, split
 from reconv.engine.inputs import Inputs, check
 from reconv.errors import CacheError
 from reconv.graph import TensorInfo
-from reconv.reuse.keys import refuse_random, result_key
+from reconv.reuse.keys import refuse_random
+from reconv.reuse.local import local_keys, result_keys
 
 __all__ = ["Cached", "CachedStats", "cached", "mark"]
 
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Any]
 
-GLANCE = 256  # values of an array that a mark is made of, at most
+GLANCE = 64  # values of an array that a mark is made of, at most
 
 
 @dataclass
@@ -91,6 +92,7 @@ class Cached:
         model.digest  # noqa: B018  # now, so that it is no cost of the first request
         self._model = model
         self._cache = cache
+        self._keys = local_keys if cache.below is None else result_keys
         self._worth = Worth(may_step_aside)
         self._counts = CachedStats()
         self._lock = threading.Lock()
@@ -136,19 +138,19 @@ class Cached:
             looks = self._worth.weigh(items, marks)
             self._counts.requests += 1
             self._counts.items += items
-        run = _Run(self._model, arrays, feeds, [i for i, look in enumerate(looks) if look is None])
         if any(looks):
+            run = _Run(self._model, arrays, feeds, [i for i, look in enumerate(looks) if look is None])
             return self._looked(run, looks, start)
         glanced = time.perf_counter() - start
-        run([])
-        outputs = join(list(run.outputs.values()))
+        outputs = join(self._model.work(arrays, items).dense.run(feeds))
         with self._lock:
             self._counts.computed += items
             self._counts.seconds_keeping += glanced
         return outputs
 
     def _looked(self, run: _Run, looks: Sequence[Look | None], start: float) -> Outputs:
-        keys = {i: result_key(self._model, run.feeds[i]) for i, look in enumerate(looks) if look is not None}
+        chosen = [i for i, look in enumerate(looks) if look is not None]
+        keys = dict(zip(chosen, self._keys(self._model, [run.feeds[i] for i in chosen]), strict=True))
         first: dict[Key, int] = {}  # of equal items
         for i, key in keys.items():
             first.setdefault(key, i)
@@ -224,21 +226,21 @@ class _Run:
 
 
 def mark(arrays: Mapping[str, Array]) -> int:
-    """A number that equal inputs share, made of their shapes and at most 256 values of each, spread evenly.
+    """A number that equal inputs share, made of their shapes and at most 64 values of each, spread evenly.
 
     It is another one in every process, and arrays that differ elsewhere have the same one.
     """
     parts: list[object] = []
     for array in arrays.values():
         glance = array[_spread(array.shape)]
-        parts += [array.shape, repr(glance.tolist()) if array.dtype == object else glance.tobytes()]
+        parts += [array.shape, repr(np.asarray(glance).tolist()) if array.dtype == object else glance.tobytes()]
     return hash(tuple(parts))
 
 
 @lru_cache(maxsize=64)
 def _spread(shape: tuple[int, ...]) -> tuple[slice, ...]:
     """An index of at most `GLANCE` elements, as many along each axis as along the others where it has them."""
-    counts = list(shape)
+    counts = [max(size, 1) for size in shape]  # of nothing there is nothing to see
     while math.prod(counts) > GLANCE:
         longest = counts.index(max(counts))
         counts[longest] = counts[longest] // 2

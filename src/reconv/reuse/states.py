@@ -237,7 +237,11 @@ class StreamPool:
                 self._counts.too_large += member.base_bytes > self.capacity_bytes
                 self._counts.crowded += member.base_bytes <= self.capacity_bytes
                 return None
-            member.state = self._pattern.another(partial(_ask, WeakMethod(self._may_keep), member.name))
+            try:
+                member.state = self._pattern.another(partial(_ask, WeakMethod(self._may_keep), member.name))
+            except BaseException:  # its room is no one's
+                self._ledger.remove(member.name)
+                raise
             member.held, member.items = work.dense, items
             return member.state
 
