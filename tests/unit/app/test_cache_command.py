@@ -38,7 +38,7 @@ def said(capsys: Capture, *arguments: object) -> dict[str, Any]:
 
 def test_replay_says_what_the_library_says(capsys: Capture) -> None:
     workload = "mixture:requests=3000,objects=100,seed=2"
-    found = said(capsys, "replay", workload, "--policy", "lru, gdsf", "--capacity", "1MB,10%")
+    found = said(capsys, "replay", workload, "--policy", "lru, gdsf, lru, belady", "--capacity", "1MB,10%")
     trace = generate(workload)
     assert found["requests"] == 3000
     assert found["keys"] == trace.distinct

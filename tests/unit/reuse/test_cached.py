@@ -407,6 +407,8 @@ def test_marks() -> None:
     assert mark({"x": x}) != mark({"x": x.reshape(1, 3, 320, 240)})
     assert mark({"a": x, "b": x}) != mark({"a": x})
     assert mark({"x": np.ones(())}) != mark({"x": np.zeros(())})
+    assert mark({"x": np.ones((0, 3, 400))}) == mark({"x": np.zeros((0, 3, 400))})
+    assert mark({"x": np.array("a", object)}) != mark({"x": np.array("b", object)})
     assert mark({"x": np.array(["a", "b"], object)}) != mark({"x": np.array(["a", "c"], object)})
     assert mark({"x": np.arange(65)}) != mark({"x": np.arange(1, 66)})
     seen = set()

@@ -560,3 +560,21 @@ def test_dropped_states_are_really_freed() -> None:
     assert size > 15_000_000
     assert 2 * size < growth < 3 * size + slack
     assert left < slack
+
+
+def test_a_state_that_cannot_be_made_leaves_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> streams.Stream:
+        raise MemoryError("no room in the machine")
+
+    with StreamPool(load(cnn()), 10_000_000) as pool:
+        with monkeypatch.context() as broken:
+            broken.setattr(streams.Stream, "another", fails)
+            for _ in range(2):
+                with pytest.raises(MemoryError, match="no room"):
+                    pool("a", frame())
+        assert (pool.bytes, len(pool)) == (0, 0)
+        pool("a", frame())
+        held = pool.bytes
+        assert held > 0
+        pool.forget("a")
+        assert pool.bytes == 0
