@@ -244,7 +244,7 @@ def _spread(shape: tuple[int, ...]) -> tuple[slice, ...]:
     while math.prod(counts) > GLANCE:
         longest = counts.index(max(counts))
         counts[longest] = counts[longest] // 2
-    steps = [size // count for size, count in zip(shape, counts, strict=True)]
+    steps = [max(size // count, 1) for size, count in zip(shape, counts, strict=True)]
     return tuple(slice(step // 2, step // 2 + step * count, step) for step, count in zip(steps, counts, strict=True))
 
 
