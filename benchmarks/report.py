@@ -24,6 +24,9 @@ together: time over the best rival's, share of the multiply-adds, agreement with
 inference on some frames, its answer held in between) and a motion gate (dense inference when enough pixels changed)
 cost nothing to build; their time is their share of the best rival's. CPU ms are those of the whole process per frame,
 spinning threads included.
+
+The sections coverage, dense, overhead and steady were measured before poolings came under the cutoff, the others after.
+While the quiet scene was measured, the machine was not idle all the time: its milliseconds may be a little high.
 """
 BEGIN, END = "<!-- summary: written by `make bench` from benchmarks/results -->", "<!-- end of summary -->"
 
