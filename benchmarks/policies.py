@@ -17,12 +17,6 @@ ASKED = {"replay_per_second": 500_000, "hit_over_cachetools": 1.5, "auto_over_be
 CAPACITIES = (0.02, 0.1, 0.3)  # of a trace's footprint
 
 
-def footprint(trace: Trace) -> int:
-    """Bytes of all keys of a trace."""
-    _, first = np.unique(trace.keys, return_index=True)
-    return int(trace.sizes[first].sum())
-
-
 def second_half(trace: Trace, policy: str, capacity: int) -> float:
     """Share of the seconds of the trace's second half that a policy saves, having seen the first."""
     half = len(trace.keys) // 2
@@ -43,7 +37,7 @@ def joined(first: Trace, second: Trace) -> Trace:
 def compared(title: str, trace: Trace) -> list[dict[str, Any]]:
     rows = []
     for share in CAPACITIES:
-        capacity = max(int(footprint(trace) * share), 1)
+        capacity = max(int(trace.footprint_bytes * share), 1)
         saved = {policy: round(second_half(trace, policy, capacity), 5) for policy in POLICIES}
         auto = saved.pop("auto")
         best = max(saved, key=saved.__getitem__)
@@ -54,7 +48,7 @@ def compared(title: str, trace: Trace) -> list[dict[str, Any]]:
 def replay_speed(options: Options) -> list[dict[str, Any]]:
     requests = 2000 if options.tiny else 200_000
     trace = WORKLOADS["zipf"](requests=requests, objects=10_000, seed=1)
-    capacity = footprint(trace) // 10
+    capacity = trace.footprint_bytes // 10
     rows = []
     for policy in POLICIES:
         taken = []
