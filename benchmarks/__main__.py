@@ -1,6 +1,6 @@
 """Runs the benchmarks, writes one JSON per suite, and docs/benchmarks.md and the table of README.md out of them.
 
-python -m benchmarks                 all suites (an idle machine, half an hour)
+python -m benchmarks                 all suites (an idle machine, three quarters of an hour)
 python -m benchmarks dense busy      these
 python -m benchmarks --report        no measurements: write the pages anew from the JSON that is there
 python -m benchmarks --tiny --results out/    see that all of it runs; the figures mean nothing
