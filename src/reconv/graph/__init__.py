@@ -2,6 +2,7 @@
 
 The only folder that imports onnx and onnx-ir. In the order in which a model flows through:
 `load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
+`parse` (ONNX's text format), `rewrite` (other nodes in the place of some, and back to ONNX),
 `chance` (random operators), `shapes` (of a part, inferred), `cost` (multiply-adds),
 `reach` (receptive field), `digest` (content hash of a model), `structure` (of what each value is computed by).
 """
@@ -12,21 +13,30 @@ from reconv.graph.evaluate import evaluate
 from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.load import Source, load, with_shapes
+from reconv.graph.parse import parse
+from reconv.graph.rewrite import Rewrite, rewritten, to_onnx
+from reconv.graph.shapes import element_types, infer
 from reconv.graph.structure import Structure, structure, structure_digest
 
 __all__ = [
     "Graph",
     "Node",
+    "Rewrite",
     "Source",
     "Structure",
     "TensorInfo",
     "digest",
     "draws_at_random",
+    "element_types",
     "evaluate",
     "extract",
+    "infer",
     "load",
+    "parse",
     "reads",
+    "rewritten",
     "structure",
     "structure_digest",
+    "to_onnx",
     "with_shapes",
 ]
