@@ -29,6 +29,7 @@ from reconv.errors import (
     TailError,
 )
 from reconv.graph import TensorInfo
+from reconv.optimize.exchange import Exchanged, exchange
 from reconv.reuse.cached import Cached, cached
 from reconv.reuse.features import Features
 from reconv.reuse.prefix import Cut, SharedPrefix
@@ -42,6 +43,7 @@ __all__ = [
     "ClosedError",
     "Cut",
     "DiskTier",
+    "Exchanged",
     "Features",
     "InputError",
     "MapProfile",
@@ -63,5 +65,6 @@ __all__ = [
     "TensorInfo",
     "__version__",
     "cached",
+    "exchange",
     "load",
 ]

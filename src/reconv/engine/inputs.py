@@ -16,7 +16,7 @@ import numpy as np
 from reconv.errors import InputError
 from reconv.graph import TensorInfo
 
-__all__ = ["Inputs", "check", "check_shapes"]
+__all__ = ["Inputs", "check", "check_shapes", "declared_shapes"]
 
 Array = np.ndarray[Any, Any]
 Inputs: TypeAlias = Mapping[str, Array] | Array
@@ -79,3 +79,18 @@ def check_shapes(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ..
         for got, size in zip(shape, info.shape, strict=True):
             if isinstance(size, int) and got != size:
                 raise InputError(f"{wrong}; resize it, or load the model with shapes={{{info.name!r}: {tuple(shape)}}}")
+
+
+def declared_shapes(infos: Sequence[TensorInfo]) -> dict[str, tuple[int, ...]]:
+    """The shapes that the model itself declares, with 1 item where it leaves the number of items free.
+
+    Raises:
+        InputError: another size is free.
+    """
+    shapes = {}
+    for info in infos:
+        sizes = (1, *info.shape[1:]) if info.shape and not isinstance(info.shape[0], int) else info.shape
+        if not all(isinstance(size, int) for size in sizes):
+            raise InputError(f"input {info} has free sizes: pass shapes={{{info.name!r}: (1, 3, 480, 640)}}, say")
+        shapes[info.name] = tuple(size for size in sizes if isinstance(size, int))
+    return shapes

@@ -15,7 +15,7 @@ from reconv import _core
 from reconv import graph as graphs
 from reconv.engine.batch import items_of, join, separable, split
 from reconv.engine.compiled import Compiled, Shapes, Sizes
-from reconv.engine.inputs import Inputs, check, check_shapes
+from reconv.engine.inputs import Inputs, check, check_shapes, declared_shapes
 from reconv.engine.item import DenseItems
 from reconv.engine.placement import Placement, place
 from reconv.engine.stream import Stream
@@ -185,10 +185,4 @@ class Model:
     def _declared(self) -> Shapes:
         if self._last_shapes is not None:
             return self._last_shapes
-        shapes = {}
-        for info in self.inputs:
-            sizes = (1, *info.shape[1:]) if info.shape and not isinstance(info.shape[0], int) else info.shape
-            if not all(isinstance(size, int) for size in sizes):
-                raise InputError(f"input {info} has free sizes: pass shapes={{{info.name!r}: (1, 3, 480, 640)}}, say")
-            shapes[info.name] = tuple(size for size in sizes if isinstance(size, int))
-        return shapes
+        return declared_shapes(self.inputs)

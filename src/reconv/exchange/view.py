@@ -54,7 +54,8 @@ class View:
     @cached_property
     def _taken(self) -> set[str]:
         names = {name for node in self.graph.nodes for name in (node.name, *node.inputs, *node.outputs)}
-        names |= {v.name or "" for node in self.graph.source.graph for v in node.outputs}  # Constant nodes
+        for node in self.graph.source.graph:  # Constant nodes, and what earlier rewrites took out
+            names |= {node.name or "", *(value.name or "" for value in node.outputs)}
         return (
             names
             | set(self.graph.constants)

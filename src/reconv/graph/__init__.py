@@ -4,17 +4,20 @@ The only folder that imports onnx and onnx-ir. In the order in which a model flo
 `load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
 `parse` (ONNX's text format), `rewrite` (other nodes in the place of some, and back to ONNX),
 `chance` (random operators), `shapes` (of a part, inferred), `cost` (multiply-adds),
-`reach` (receptive field), `digest` (content hash of a model), `structure` (of what each value is computed by).
+`liveness` (bytes alive), `reach` (receptive field), `digest` (content hash of a model), `structure` (of what each
+value is computed by).
 """
 
 from reconv.graph.chance import draws_at_random
+from reconv.graph.cost import multiply_adds, operations
 from reconv.graph.digest import digest
 from reconv.graph.evaluate import evaluate
 from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
+from reconv.graph.liveness import live_bytes, peak_bytes, value_bytes
 from reconv.graph.load import Source, load, with_shapes
 from reconv.graph.parse import parse
-from reconv.graph.rewrite import Rewrite, rewritten, to_onnx
+from reconv.graph.rewrite import Rewrite, rewritten, save, to_onnx, with_constants
 from reconv.graph.shapes import element_types, infer
 from reconv.graph.structure import Structure, structure, structure_digest
 
@@ -31,12 +34,19 @@ __all__ = [
     "evaluate",
     "extract",
     "infer",
+    "live_bytes",
     "load",
+    "multiply_adds",
+    "operations",
     "parse",
+    "peak_bytes",
     "reads",
     "rewritten",
+    "save",
     "structure",
     "structure_digest",
     "to_onnx",
+    "with_constants",
+    "value_bytes",
     "with_shapes",
 ]

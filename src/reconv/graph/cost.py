@@ -1,4 +1,4 @@
-"""Multiply-adds of one node, from shapes.
+"""Multiply-adds, and operations of any kind, of one node, from shapes.
 
 One multiply-add is one product that is summed: operators of other kinds (activations, additions, pooling) count as 0,
 as in the usual tables. For a convolution it is (pixels out) x Cout x Cin/groups x kh x kw; for a transposed
@@ -12,7 +12,7 @@ from math import prod
 
 from reconv.graph.graph import Node
 
-__all__ = ["COSTS", "multiply_adds"]
+__all__ = ["COSTS", "multiply_adds", "operations"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -27,6 +27,29 @@ def multiply_adds(node: Node, shapes: Mapping[str, tuple[int | None, ...]]) -> i
         return count(node, known)  # type: ignore[arg-type]  # the Nones have just been taken out
     except (KeyError, IndexError):
         return None
+
+
+def operations(node: Node, shapes: Mapping[str, tuple[int | None, ...]]) -> int | None:
+    """Multiply-adds, or for a node without them one operation per element read or made, whichever are more.
+
+    So that an activation or a copy counts for something beside the products, and a pooling for its input. Operators
+    that change only the shape count as nothing. None when a shape that it needs is unknown.
+    """
+    products = multiply_adds(node, shapes)
+    if products is None or products > 0:
+        return products
+    if node.op_type in SHAPE_ONLY:
+        return 0
+    found = 0
+    for names in (node.inputs, node.outputs):
+        count = 0
+        for name in filter(None, names):
+            size = shapes.get(name)
+            if size is None or None in size:
+                return None
+            count += prod(n for n in size if n is not None)
+        found = max(found, count)
+    return found
 
 
 def _conv(weight: int) -> Callable[[Node, Shapes], int]:
@@ -82,3 +105,4 @@ COSTS: Mapping[str, Callable[[Node, Shapes], int]] = {
     "GRU": _recurrent,
     "RNN": _recurrent,
 }
+SHAPE_ONLY = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Shape", "Size"})

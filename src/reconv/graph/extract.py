@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node
+from reconv.graph.rewrite import to_ir
 
 __all__ = ["extract", "reads"]
 
@@ -55,7 +56,7 @@ def extract(
     used = {name for node in wanted for name in node.reads}
     initializers += [numpy_helper.from_array(np.asarray(v), name) for name, v in values.items() if name in used]
     part = helper.make_graph(
-        [ir.serde.serialize_node(source[node.name]) for node in wanted],
+        [_serialized(node, source.get(node.name)) for node in wanted],
         "part",
         [_value_info(sources.get(name), name, shapes.get(name), (types or {}).get(name)) for name in inputs],
         [_output_info(sources.get(name), name) for name in outputs],
@@ -114,6 +115,13 @@ def _needed(graph: Graph, stop: set[str], outputs: Sequence[str]) -> tuple[list[
         else:
             raise ModelError(f"cannot cut here: the outputs also depend on {name!r}")
     return [node for node in graph.nodes if node.name in found], list(constants), seen & stop
+
+
+def _serialized(node: Node, source: ir.Node | None) -> onnx.NodeProto:
+    """The node as the file has it; one that a rewrite brought is not in the file."""
+    if source is not None:
+        return ir.serde.serialize_node(source)
+    return ir.serde.serialize_node(to_ir(node, {name: ir.Value(name=name) for name in node.inputs if name}))
 
 
 def _initializer(graph: Graph, name: str) -> onnx.TensorProto:

@@ -1,0 +1,72 @@
+"""What a swap is worth: the counted costs. A measured one is handed to the search (`reconv.optimize.measured`)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from reconv.exchange.view import View
+from reconv.graph import Node, operations, peak_bytes
+
+__all__ = ["METERS", "Memory", "Meter", "Operations"]
+
+
+class Meter(Protocol):
+    """A cost of models.
+
+    unit: what the numbers count. least: the share of the cost of what changes below which a gain is not believed.
+    """
+
+    unit: str
+    least: float
+
+    def change(self, old: View, new: View) -> tuple[float, float] | None:
+        """Cost of the part in which two views differ, in the old and in the new; None when it cannot be told."""
+        ...
+
+    def agrees(self, old: View, new: View) -> bool:
+        """Whether the whole new model is better than the whole old one: the last word before a swap is kept."""
+        ...
+
+
+class Operations:
+    """Multiply-adds, and one operation per element for what has none (`reconv.graph.operations`)."""
+
+    unit = "operations"
+    least = 0.0
+
+    def change(self, old: View, new: View) -> tuple[float, float] | None:
+        kept = {id(node) for node in old.graph.nodes} & {id(node) for node in new.graph.nodes}
+        costs = []
+        for view in (old, new):
+            found = [_operations(node, view) for node in view.graph.nodes if id(node) not in kept]
+            if any(count is None for count in found):
+                return None
+            costs.append(float(sum(count for count in found if count is not None)))
+        return costs[0], costs[1]
+
+    def agrees(self, old: View, new: View) -> bool:
+        change = self.change(old, new)
+        return change is not None and change[1] < change[0]
+
+
+class Memory:
+    """Peak bytes of maps (`reconv.graph.peak_bytes`), of the whole model each time: a peak is in one place only."""
+
+    unit = "bytes"
+    least = 0.0
+
+    def change(self, old: View, new: View) -> tuple[float, float] | None:
+        peaks = [float(peak_bytes(view.graph, view.sizes, view.types)) for view in (old, new)]
+        return peaks[0], peaks[1]
+
+    def agrees(self, old: View, new: View) -> bool:
+        change = self.change(old, new)
+        return change is not None and change[1] < change[0]
+
+
+METERS: dict[str, type[Operations] | type[Memory]] = {"macs": Operations, "memory": Memory}
+
+
+def _operations(node: Node, view: View) -> int | None:
+    constants = {name: view.graph.constants[name].shape for name in node.inputs if name in view.graph.constants}
+    return operations(node, {**view.sizes, **constants})

@@ -1,0 +1,329 @@
+"""Which swaps to do: a walk over graphs, each a few proved rewrites away from the last.
+
+1. `simplify`: rules whose result is never more work, to a fixed point.
+2. Then, again and again: every rule is asked at every node. What may fire is done on a copy, followed by what it has
+   made possible (simplifications, and up to `DEPTH` further swaps beside it, since many pay only together: a
+   concatenation is split so that a convolution can go below an upsampling). The meter tells what the part that differs
+   costs before and after. The best candidates that gain are done, those of one rule together, and kept if the meter
+   agrees that the whole model gains.
+
+Every firing is proved before it counts (`reconv.exchange.proof`); one that fails its proof is a bug, is reported, and
+is not done. Nothing is undone in place: graphs are values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from reconv.errors import ModelError
+from reconv.exchange.meter import Meter, Operations
+from reconv.exchange.proof import Proof, prove
+from reconv.exchange.rule import Refusal, Rule
+from reconv.exchange.view import View, look_again
+from reconv.graph import Node, Rewrite
+
+__all__ = ["Bug", "Declined", "Fired", "Found", "Gain", "Refused", "Search"]
+
+Array = np.ndarray[Any, Any]
+Activations = Callable[[View, Sequence[str]], Mapping[str, Array]]
+ALLOWED = 1.1  # times the operations of before: a swap with more is not measured
+DEPTH = 2  # swaps that may follow a first one which does not pay alone
+ROUNDS = 8
+STEPS = 10_000  # of simplification; more would mean that two rules undo one another
+
+
+@dataclass(frozen=True)
+class Fired:
+    """A rewrite that is in the result. margin: the largest difference in its proof over the tolerance, below 1."""
+
+    rule: str
+    node: str
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    margin: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    rule: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Declined:
+    """May be done, and was not: costs of the part that differs, before and after."""
+
+    rules: tuple[str, ...]
+    node: str
+    before: float
+    after: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A rule fired where its result is not the same: found by the proof, and not done."""
+
+    rule: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Swaps that were done together: costs of the parts that differ."""
+
+    rules: tuple[str, ...]
+    node: str
+    before: float
+    after: float
+
+
+@dataclass
+class Found:
+    """What a search came to."""
+
+    view: View
+    simplified: View
+    fired: list[Fired] = field(default_factory=list)
+    gains: list[Gain] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    declined: list[Declined] = field(default_factory=list)
+    bugs: list[Bug] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    view: View
+    fired: tuple[Fired, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    anchor: str
+    rules: tuple[str, ...]
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        return self.before - self.after
+
+
+class Search:
+    """One search; `run` does it."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        meter: Meter,
+        activations: Activations | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """
+        Args:
+            rules: in the order in which they are tried.
+            meter: what is to become less.
+            activations: real values of the model by name, for the proofs; None: drawn ones only.
+            say: told what goes on, in a few words.
+        """
+        self._simplify = [rule for rule in rules if rule.simplifies]
+        self._trade = [rule for rule in rules if not rule.simplifies]
+        self._meter = meter
+        self._activations = activations
+        self._say = say
+        self._estimate = Operations()
+        self._proofs: dict[tuple[str, tuple[int, ...]], tuple[Rewrite, Proof]] = {}  # the rewrite keeps its nodes' ids
+        self._refused: dict[tuple[str, str], Refused] = {}
+        self._bugs: dict[tuple[str, str], Bug] = {}
+        self._declined: dict[tuple[str, tuple[str, ...]], Declined] = {}
+        self._gains: list[Gain] = []
+        self._tried: dict[tuple[str, int], tuple[frozenset[int], _Candidate | None]] = {}
+
+    def run(self, view: View) -> Found:
+        """The best model found, and the model after simplification alone."""
+        self._say("simplifying")
+        state = simple = self._simplified(_State(view))
+        for number in range(ROUNDS):
+            self._say(f"round {number + 1}: {len(state.fired)} swaps so far")
+            after = self._round(state)
+            if after is None:
+                break
+            state = after
+        result = Found(state.view, simple.view, list(state.fired), self._gains)
+        result.refused = list(self._refused.values())
+        result.declined = list(self._declined.values())
+        result.bugs = list(self._bugs.values())
+        return result
+
+    # --- one rewrite ---
+
+    def _fire(self, state: _State, rule: Rule, node: Node) -> _State | None:
+        """The state after the rule has fired at the node; None when it does not."""
+        answer = rule.match(state.view, node)
+        if answer is None:
+            return None
+        if isinstance(answer, Refusal):
+            self._refused[rule.name, node.name] = Refused(rule.name, node.name, answer.reason)
+            return None
+        if (rule.name, node.name) in self._bugs:
+            return None
+        try:
+            view = look_again(state.view, answer)
+        except ModelError as error:
+            self._bugs[rule.name, node.name] = Bug(rule.name, node.name, str(error))
+            return None
+        proof = self._prove(state.view, view, rule, answer)
+        if not proof.holds:
+            self._bugs[rule.name, node.name] = Bug(rule.name, node.name, proof.reason)
+            return None
+        removed, added = (tuple(n.op_type for n in nodes) for nodes in (answer.before, answer.after))
+        return _State(view, (*state.fired, Fired(rule.name, node.name, removed, added, proof.worst)))
+
+    def _prove(self, view: View, after: View, rule: Rule, rewrite: Rewrite) -> Proof:
+        key = (rule.name, tuple(id(n) for n in rewrite.before))
+        if key not in self._proofs:
+            names = [name for name in rewrite.reads if name not in after.graph.constants]
+            names = [name for name in names if name not in view.graph.constants]
+            feeds = self._activations(view, names) if self._activations and names else {}
+            self._proofs[key] = rewrite, prove(view, rewrite, [feeds] if feeds else [])
+        return self._proofs[key][1]
+
+    def _simplified(self, state: _State, near: frozenset[int] | None = None) -> _State:
+        """The state with every simplification done; with ``near``, only at nodes that are not among these."""
+        for _ in range(STEPS):
+            after = next(self._simplifications(state, near), None)
+            if after is None:
+                return state
+            state = after
+        raise ModelError("rules that simplify do not come to an end: two of them undo one another")
+
+    def _simplifications(self, state: _State, near: frozenset[int] | None) -> Iterator[_State]:
+        for rule in self._simplify:
+            for node in self._close(state.view, near):
+                after = self._fire(state, rule, node)
+                if after is not None:
+                    yield after
+
+    @staticmethod
+    def _close(view: View, old: frozenset[int] | None) -> list[Node]:
+        """All nodes; or those that are new and the readers of what they make."""
+        if old is None:
+            return list(view.graph.nodes)
+        new = [node for node in view.graph.nodes if id(node) not in old]
+        found = {id(node): node for node in new}
+        for node in new:
+            for name in node.outputs:
+                found.update((id(reader), reader) for reader in view.readers(name))
+        return [node for node in view.graph.nodes if id(node) in found]
+
+    # --- a round ---
+
+    def _round(self, state: _State) -> _State | None:
+        """The state after the best swaps of one rule, or None when nothing more gains."""
+        found = [c for c in self._candidates(state) if c.gain > self._meter.least * c.before]
+        by_rules: dict[tuple[str, ...], list[_Candidate]] = {}
+        for candidate in found:
+            by_rules.setdefault(candidate.rules, []).append(candidate)
+        batches = sorted(by_rules.values(), key=lambda batch: -sum(c.gain for c in batch))
+        for batch in batches:
+            after = state
+            done = []
+            for candidate in sorted(batch, key=lambda c: -c.gain):
+                further = self._again(after, candidate)
+                if further is not None:
+                    after = further
+                    done.append(candidate)
+            if not done:
+                continue
+            if self._meter.agrees(state.view, after.view):
+                self._gains += [Gain(c.rules, c.anchor, c.before, c.after) for c in done]
+                return after
+            for candidate in done:
+                self._decline(candidate, "gains alone, but not in the whole model")
+        return None
+
+    def _decline(self, candidate: _Candidate, reason: str) -> None:
+        key = (candidate.anchor, candidate.rules)
+        self._declined[key] = Declined(candidate.rules, candidate.anchor, candidate.before, candidate.after, reason)
+
+    def _candidates(self, state: _State) -> Iterator[_Candidate]:
+        here = frozenset(id(node) for node in state.view.graph.nodes)
+        for rule in self._trade:
+            for node in state.view.graph.nodes:
+                key = (rule.name, id(node))
+                around, candidate = self._tried.get(key, (None, None))
+                if around is None or not around <= here:
+                    candidate, around = self._candidate(state, rule, node)
+                    self._tried[key] = around, candidate
+                if candidate is None or (candidate.anchor, candidate.rules) in self._declined:
+                    continue
+                if candidate.gain <= self._meter.least * candidate.before:
+                    self._decline(candidate, "no gain")
+                    continue
+                yield candidate
+
+    def _candidate(self, state: _State, rule: Rule, node: Node) -> tuple[_Candidate | None, frozenset[int]]:
+        """The best of the swap and what may follow it; and the nodes on which that depends, by id."""
+        view = state.view
+        old = frozenset(id(n) for n in view.graph.nodes)
+        near = {id(n) for n in (node, *self._above(view, node), *self._below(view, node))}
+        first = self._fire(state, rule, node)
+        if first is None:
+            return None, frozenset(near)
+        best: _Candidate | None = None
+        level: list[tuple[tuple[str, ...], _State]] = [((rule.name,), self._simplified(first, old))]
+        for depth in range(DEPTH + 1):
+            for names, after in level:
+                gone = old - {id(n) for n in after.view.graph.nodes}
+                near |= gone
+                change = self._change(view, after.view, 1.0 if depth else ALLOWED)
+                if change is not None:
+                    found = _Candidate(node.name, names, *change)
+                    if best is None or found.gain > best.gain:
+                        best = found
+            if depth == DEPTH or (best is not None and best.gain > self._meter.least * best.before):
+                break
+            level = [
+                ((*names, then.name), self._simplified(further, old))
+                for names, after in level
+                for then in self._trade
+                for at in self._close(after.view, old)
+                if then.name not in names and (further := self._fire(after, then, at)) is not None
+            ]
+        return best, frozenset(near)
+
+    def _change(self, old: View, new: View, allowed: float) -> tuple[float, float] | None:
+        """What the meter says; None where the count of operations already tells that it is not worth asking."""
+        counted = self._estimate.change(old, new)
+        if counted is not None and counted[1] > allowed * counted[0]:
+            return None
+        return self._meter.change(old, new)
+
+    @staticmethod
+    def _above(view: View, node: Node) -> list[Node]:
+        return [made for name in node.reads if (made := view.producer(name)) is not None]
+
+    @staticmethod
+    def _below(view: View, node: Node) -> list[Node]:
+        return [reader for name in node.outputs for reader in view.readers(name)]
+
+    def _again(self, state: _State, candidate: _Candidate) -> _State | None:
+        """The candidate's swaps done on another state; None when one no longer fires there."""
+        old = frozenset(id(n) for n in state.view.graph.nodes)
+        rules = {rule.name: rule for rule in self._trade}
+        after: _State | None = state
+        for place, name in enumerate(candidate.rules):
+            nodes = [n for n in state.view.graph.nodes if n.name == candidate.anchor]
+            if place:
+                nodes = self._close(state.view, old)
+            after = next((s for n in nodes if (s := self._fire(state, rules[name], n)) is not None), None)
+            if after is None:
+                return None
+            state = self._simplified(after, old)
+        return state

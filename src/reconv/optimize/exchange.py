@@ -1,0 +1,190 @@
+"""`reconv.exchange`: the same model from a cheaper order, as standard ONNX, with a report.
+
+The rules and the search are `reconv.exchange`; here they get what they may not import: measurements on the target
+(`reconv.optimize.measured`), real activations for their proofs, and the comparison of the whole models at the end
+(`reconv.optimize.whole`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reconv import graph as graphs
+from reconv.cache import Cache
+from reconv.engine.inputs import check, check_shapes, declared_shapes
+from reconv.engine.tail import open_session
+from reconv.errors import InputError
+from reconv.exchange.meter import METERS, Meter
+from reconv.exchange.rule import Rule
+from reconv.exchange.rules import RULES
+from reconv.exchange.search import Search
+from reconv.exchange.view import View, look
+from reconv.graph import Graph, Source, extract, to_onnx
+from reconv.measure import allowed_threads
+from reconv.optimize.exchange_report import Report, Setting
+from reconv.optimize.measured import Measured, Paired, drawn, peer_of
+from reconv.optimize.whole import prove_whole
+
+__all__ = ["COSTS", "Exchanged", "exchange"]
+
+Array = np.ndarray[Any, Any]
+COSTS = ("measured", *METERS)
+KEPT_BYTES = 256 << 20  # of activations that are kept for proofs
+
+
+@dataclass(frozen=True, eq=False)
+class Exchanged:
+    """What `exchange` gives. ``model``: an ``onnx.ModelProto``; the untouched one where nothing was better."""
+
+    graph: Graph
+    report: Report
+
+    @property
+    def model(self) -> Any:
+        return to_onnx(self.graph)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model; weights go into a file beside it where one file cannot hold them (2 GB)."""
+        graphs.save(self.graph, path)
+
+
+def exchange(
+    source: Source,
+    *,
+    target: str = "onnxruntime",
+    cost: str = "measured",
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    threads: int | None = None,
+    samples: Sequence[Mapping[str, Array]] = (),
+    memo: Cache | None = None,
+    rules: Sequence[Rule] = RULES,
+    say: Callable[[str], None] = lambda _: None,
+) -> Exchanged:
+    """Reorder a model so that it costs less and gives the same result.
+
+    Args:
+        source: a path, the bytes of a file, or an ``onnx.ModelProto`` (which is not changed).
+        target: the runtime it is for: "reconv", "onnxruntime", "openvino" (its default precision) or "openvino-f32".
+        cost: "measured" (milliseconds on the target), "macs" (multiply-adds, and one operation per element of what has
+            none) or "memory" (peak bytes of maps).
+        shapes: input name -> shape for which costs are told, where the model leaves sizes free. The result is right
+            for every size.
+        threads: of the target's runtime; None: as many as this process may use.
+        samples: real inputs (input name -> array) for the proofs; drawn ones are always tried too.
+        memo: where measurements are kept, so that a second search takes none: a `Cache`, on disk by its tier.
+        rules: those that may fire.
+        say: told what goes on, in a few words.
+
+    Raises:
+        ModelError: the model cannot be read.
+        InputError: an unknown target or cost, a size that is not known, or samples that do not fit.
+        MissingError: the target's library is not installed.
+    """
+    graph = graphs.load(source)
+    if cost not in COSTS:
+        raise InputError(f"no cost is called {cost!r}; there are {', '.join(COSTS)}")
+    fixed = {**_declared(graph, shapes or {}), **{name: tuple(shape) for name, shape in (shapes or {}).items()}}
+    check_shapes(graph.inputs, fixed)
+    frames = [check(graph.inputs, sample) for sample in samples]
+    for frame in frames:
+        if {name: array.shape for name, array in frame.items()} != fixed:
+            raise InputError(f"samples have other shapes than the model is measured at: {fixed}; pass shapes=")
+    count = allowed_threads() if threads is None else threads
+    view = look(graph, fixed)
+    meter: Meter = METERS[cost]() if cost in METERS else Measured(target, count, memo)
+    peer_of(target)
+    activations = _Activations(view, frames[0] if frames else _frame(graph, fixed), fixed)
+    view = activations.completed()
+    found = Search(rules, meter, activations, say).run(view)
+    say("comparing the whole models")
+    final, paired = _best(view, found.view, meter)
+    tried = [*frames, *(_frame(graph, fixed, kind) for kind in _DRAWS)]
+    proof = prove_whole(graph, final.graph, tried, fixed) if final is not view else None
+    if proof is not None and not proof.holds:
+        final = view
+    setting = Setting(target, cost, meter.unit, count, fixed)
+    report = Report.of(setting, (view, final), found, paired, proof)
+    return Exchanged(final.graph, report)
+
+
+def _best(view: View, final: View, meter: Meter) -> tuple[View, Paired | None]:
+    """The final model, where the meter agrees that it is better than the first; else the first."""
+    if final is view:
+        return view, None
+    if isinstance(meter, Measured):
+        whole = meter.whole(view, final)
+        return (final if whole.high < 1.0 else view), whole
+    return (final if meter.agrees(view, final) else view), None
+
+
+def _declared(graph: Graph, given: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    names = [info.name for info in graph.inputs]
+    if unknown := [name for name in given if name not in names]:
+        raise InputError(f"the model has no input {unknown[0]!r}; its inputs are {', '.join(names)}")
+    return declared_shapes([info for info in graph.inputs if info.name not in given])
+
+
+_DRAWS: Mapping[str, Callable[[Array], Array]] = {
+    "normal": lambda x: x,
+    "picture": lambda x: np.abs(np.sin(x)),
+    "bytes": lambda x: np.floor(np.abs(np.sin(x)) * 255),
+    "zero": np.zeros_like,
+}
+
+
+def _frame(graph: Graph, shapes: Mapping[str, tuple[int, ...]], kind: str = "picture") -> dict[str, Array]:
+    values = drawn(shapes, {info.name: info.dtype for info in graph.inputs})
+    return {
+        name: _DRAWS[kind](array).astype(array.dtype) if array.dtype.kind == "f" else array
+        for name, array in values.items()
+    }
+
+
+class _Activations:
+    """Real values inside the model for one frame, computed when they are asked for."""
+
+    def __init__(self, view: View, frame: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._view = view
+        self._frame = frame
+        self._shapes = shapes
+        self._kept: dict[str, Array] = dict(frame)
+        self._bytes = 0
+
+    def __call__(self, view: View, names: Sequence[str]) -> dict[str, Array]:
+        missing = [name for name in names if name not in self._kept]
+        found = self._run(view, missing) if missing else {}
+        self._keep(found)
+        return {name: {**self._kept, **found}[name] for name in names if name in self._kept or name in found}
+
+    def completed(self) -> View:
+        """The view with the sizes that shape inference did not find, and with the first activations kept."""
+        graph = self._view.graph
+        names = [name for node in graph.nodes for name in node.outputs if name]
+        unknown = [name for name in names if None in self._view.sizes.get(name, (None,))]
+        if not unknown:
+            return self._view
+        found = self._run(self._view, unknown)
+        self._keep(found)
+        sizes = {**self._view.sizes, **{name: tuple(array.shape) for name, array in found.items()}}
+        types = {**{name: array.dtype for name, array in found.items()}, **self._view.types}
+        return View(graph, self._view.shapes, sizes, types)
+
+    def _keep(self, found: Mapping[str, Array]) -> None:
+        for name, array in found.items():
+            if self._bytes + array.nbytes <= KEPT_BYTES:
+                self._kept[name] = array
+                self._bytes += array.nbytes
+
+    def _run(self, view: View, names: Sequence[str]) -> dict[str, Array]:
+        inputs = [info.name for info in view.graph.inputs]
+        try:
+            part = extract(view.graph, inputs, list(names), self._shapes)
+            values = open_session(part, 1).run(list(names), dict(self._frame))
+        except Exception:  # what cannot be run cannot be had: the proof goes on with drawn values
+            return {}
+        return {n: np.asarray(v) for n, v in zip(names, values, strict=True) if isinstance(v, np.ndarray)}

@@ -1,0 +1,191 @@
+"""The measured cost of a swap: milliseconds on a target, both sides taking turns, remembered by digest.
+
+What differs is cut out of both models with its neighbours (`reconv.exchange.region`) and run on the target's own
+runtime after its own optimisations. A measurement is kept in a cache under the digests of both parts and the sizes, the
+target, its version, the threads and the processor, so that a second search takes none.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reconv.cache import Cache
+from reconv.errors import InputError, MissingError
+from reconv.exchange.region import Region, region
+from reconv.exchange.view import View
+from reconv.graph import extract, load, structure_digest
+from reconv.measure import PEERS, Job, Runner, environment
+
+__all__ = ["Measured", "Paired", "paired", "peer_of"]
+
+Array = np.ndarray[Any, Any]
+TARGETS = {"reconv": "reconv", "onnxruntime": "onnxruntime", "openvino": "openvino", "openvino-f32": "openvino-f32"}
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Milliseconds of two models on the same input, and the ratio second / first with its 95 % interval (bootstrap of
+    the median over turns)."""
+
+    before_ms: float
+    after_ms: float
+    ratio: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        return {key: round(float(getattr(self, key)), 5) for key in ("before_ms", "after_ms", "ratio", "low", "high")}
+
+
+def peer_of(target: str) -> str:
+    """The key of PEERS for a target.
+
+    Raises:
+        InputError: no such target.
+        MissingError: its library is not installed.
+    """
+    if target not in TARGETS:
+        raise InputError(f"no target is called {target!r}; there are {', '.join(TARGETS)}")
+    if reason := PEERS[TARGETS[target]].missing():
+        raise MissingError(reason)
+    return TARGETS[target]
+
+
+def paired(first: Callable[[], Any], second: Callable[[], Any], seconds: float, settle_seconds: float = 0.0) -> Paired:
+    """Time two calls that take turns for about so many seconds, at least five turns each."""
+    started = time.perf_counter()
+    for call in (first, second, first, second):
+        call()
+    once = [_block(call, 1) for call in (first, second)]
+    repeats = max(1, min(200, int(0.004 / max(min(once), 1e-7))))
+    times: list[tuple[float, float]] = []
+    while len(times) < 5 or (time.perf_counter() - started < seconds and len(times) < 400):
+        turn = [0.0, 0.0]
+        for place in (0, 1) if len(times) % 2 else (1, 0):
+            if settle_seconds:  # pools of threads spin for a while after a run
+                time.sleep(settle_seconds)
+                (first, second)[place]()
+            turn[place] = _block((first, second)[place], repeats)
+        times.append((turn[0], turn[1]))
+    table = np.array(times)
+    ratios = table[:, 1] / table[:, 0]
+    random = np.random.default_rng(0)
+    drawn = np.median(ratios[random.integers(0, len(ratios), (500, len(ratios)))], axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    before, after = (float(np.median(column)) * 1e3 for column in table.T)
+    return Paired(before, after, float(np.median(ratios)), float(low), float(high))
+
+
+def _block(call: Callable[[], Any], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+class Measured:
+    """A meter in milliseconds on one target."""
+
+    unit = "ms"
+    least = 0.01
+
+    def __init__(
+        self,
+        target: str,
+        threads: int,
+        memo: Cache | None = None,
+        *,
+        part_seconds: float = 0.25,
+        whole_seconds: float = 2.0,
+    ) -> None:
+        """
+        Args:
+            target: a key of TARGETS.
+            threads: of the target's runtime.
+            memo: where measurements are kept; None: only while this meter lives.
+            part_seconds: spent on one part; ``whole_seconds`` on a whole model.
+
+        Raises:
+            InputError, MissingError: as `peer_of`.
+        """
+        self._peer = peer_of(target)
+        self._threads = threads
+        self._memo = Cache(1 << 20, "lru") if memo is None else memo
+        self._part_seconds = part_seconds
+        self._whole_seconds = whole_seconds
+        machine = environment()
+        version = machine.get(PEERS[self._peer].library, "-")
+        self._where = f"{self._peer} {version} {threads} {machine['cpu']} {machine['instruction_set']}"
+        self.measured = 0  # measurements really taken, not remembered
+
+    def change(self, old: View, new: View) -> tuple[float, float] | None:
+        """Milliseconds of the part that differs; what measures alike within its interval counts as alike."""
+        found = region(old, new)
+        if found is None:
+            return None
+        result = self._ask(found, self._part_seconds)
+        if result.low <= 1.0 <= result.high:
+            return result.before_ms, result.before_ms
+        return result.before_ms, result.before_ms * result.ratio
+
+    def agrees(self, old: View, new: View) -> bool:
+        return self.whole(old, new).high < 1.0
+
+    def whole(self, old: View, new: View) -> Paired:
+        """Both models whole, on drawn input of the sizes of the view."""
+        return self._ask(_whole(old, new), self._whole_seconds)
+
+    def _ask(self, found: Region, seconds: float) -> Paired:
+        digests = [structure_digest(load(part)) for part in (found.before, found.after)]
+        if digests[0] == digests[1]:
+            return Paired(0.0, 0.0, 1.0, 1.0, 1.0)
+        shapes = sorted((name, *shape) for name, shape in found.shapes.items())
+        key = repr((self._where, digests, shapes, seconds))
+        known = self._memo.get(key)
+        if known is None:
+            known = self._time(found, seconds).to_json()
+            self._memo.put(key, known, size=512, cost=seconds)
+        return Paired(**known)
+
+    def _time(self, found: Region, seconds: float) -> Paired:
+        self.measured += 1
+        feeds = drawn(found.shapes, found.types)
+        with tempfile.TemporaryDirectory() as folder:
+            runners: list[Runner] = []
+            for name, part in (("before", found.before), ("after", found.after)):
+                path = Path(folder) / f"{name}.onnx"
+                path.write_bytes(part)
+                runners.append(PEERS[self._peer].open(Job(str(path), found.shapes, self._threads)))
+        try:
+            settle = 0.0 if self._threads == 1 else 0.003
+            return paired(lambda: runners[0](feeds), lambda: runners[1](feeds), seconds, settle)
+        finally:
+            for runner in runners:
+                runner.close()
+
+
+def drawn(shapes: Mapping[str, tuple[int, ...]], types: Mapping[str, np.dtype[Any]]) -> dict[str, Array]:
+    """Seeded normal values for inputs; of types that are not floats, zeros."""
+    random = np.random.default_rng(0)
+    found = {}
+    for name, shape in shapes.items():
+        kind = types.get(name, np.dtype(np.float32))
+        floats = kind.kind == "f"
+        found[name] = random.standard_normal(shape).astype(kind) if floats else np.zeros(shape, kind)
+    return found
+
+
+def _whole(old: View, new: View) -> Region:
+    shapes = {i.name: tuple(n or 1 for n in old.sizes[i.name]) for i in old.graph.inputs}
+    names = [info.name for info in old.graph.inputs]
+    made = {name for node in old.graph.nodes for name in node.outputs}
+    outputs = [info.name for info in old.graph.outputs if info.name in made]
+    parts = [extract(view.graph, names, outputs, shapes) for view in (old, new)]
+    return Region(parts[0], parts[1], shapes, {info.name: info.dtype for info in old.graph.inputs})

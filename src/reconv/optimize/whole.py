@@ -1,0 +1,106 @@
+"""Whether two whole models give the same result, judged in float32 on ONNX Runtime without its optimisations.
+
+What "the same" can mean depends on the model: rounding is blown up by some and damped by others. So the tolerance is
+measured on the model itself, by stochastic arithmetic (Vignes 1993): every weight is moved by one unit of its last
+place, up, down or not at all, by chance, a few times over. A swap brings weights that are rounded once more, and sums
+in another order; it may not move an output further than `MARGIN` times what those moves do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reconv.graph import Graph, to_onnx, with_constants
+from reconv.measure import PEERS, Job, Runner
+
+__all__ = ["MARGIN", "WholeProof", "prove_whole"]
+
+Array = np.ndarray[Any, Any]
+MARGIN = 16.0
+DRAWS = 3
+FLOOR = 8 * 2.0**-24  # of the largest value: what an output may always be off by
+
+
+@dataclass(frozen=True)
+class WholeProof:
+    """differences: per output the largest difference over its tolerance; below 1 each where the proof holds."""
+
+    holds: bool
+    differences: Mapping[str, float]
+    reason: str = ""
+
+
+def prove_whole(
+    before: Graph, after: Graph, frames: Sequence[Mapping[str, Array]], shapes: Mapping[str, tuple[int, ...]]
+) -> WholeProof:
+    """Compare two models on these inputs (name -> array, all of the shapes given)."""
+    with _session(before, shapes) as old, _session(after, shapes) as new:
+        pairs = [(old(frame), new(frame)) for frame in frames]
+    moved = []
+    for draw in range(DRAWS):
+        with _session(_perturbed(before, draw), shapes) as session:
+            moved.append([session(frame) for frame in frames])
+    worst: dict[str, float] = {}
+    for index, (first, second) in enumerate(pairs):
+        for name, value in first.items():
+            found = _over(value, second[name], [runs[index][name] for runs in moved])
+            worst[name] = max(worst.get(name, 0.0), found)
+    wrong = [name for name, value in worst.items() if not value <= 1.0]
+    reason = f"output {wrong[0]!r} is off by {worst[wrong[0]]:.3g} times its tolerance" if wrong else ""
+    return WholeProof(not wrong, worst, reason)
+
+
+def _over(first: Array, second: Array, moved: Sequence[Array]) -> float:
+    """Largest difference over the tolerance; infinite where shapes, types, or places of NaN and infinity differ."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return float("inf")
+    if not first.size:
+        return 0.0
+    if first.dtype.kind not in "f":  # counts and choices: as equal as with weights that moved
+        differ = float(np.mean(first != second))
+        return differ / max(*(float(np.mean(first != other)) for other in moved), 1e-3 / first.size)
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    finite = np.isfinite(a)
+    if not np.array_equal(finite, np.isfinite(b)) or not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    spread = max(_largest(other.astype(np.float64) - a, finite) for other in moved)
+    tolerance = MARGIN * spread + FLOOR * float(np.abs(a[finite]).max()) + float(np.finfo(np.float32).tiny)
+    return _largest(b - a, finite) / tolerance
+
+
+def _largest(difference: Array, finite: Array) -> float:
+    values = np.abs(difference[finite])
+    return float(np.nanmax(values)) if values.size and not np.isnan(values).all() else 0.0
+
+
+def _perturbed(graph: Graph, seed: int) -> Graph:
+    random = np.random.default_rng(seed)
+    constants = {}
+    for name, array in graph.constants.items():
+        if (
+            array.dtype == np.float32 and array.size > 1
+        ):  # a single number is a size or a limit more often than a weight
+            towards = random.choice(np.array([-np.inf, 0.0, np.inf], np.float32), array.shape)
+            constants[name] = np.where(towards == 0, array, np.nextafter(array, towards)).astype(np.float32)
+    return with_constants(graph, constants)
+
+
+@contextmanager
+def _session(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Runner]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(to_onnx(graph).SerializeToString())
+        runner = PEERS["onnxruntime-plain"].open(Job(str(path), dict(shapes), 1))
+    try:
+        yield runner
+    finally:
+        runner.close()
