@@ -110,11 +110,11 @@ def with_constants(graph: Graph, constants: Mapping[str, Array]) -> Graph:
     made = {node.outputs[0].name: node for node in model.graph if node.op_type == "Constant"}
     for name, array in constants.items():
         if name in model.graph.initializers:
-            model.graph.initializers[name].const_value = ir.tensor(np.ascontiguousarray(array), name=name)
+            model.graph.initializers[name].const_value = ir.tensor(np.asarray(array, order="C"), name=name)
         else:
             attributes = made[name].attributes
             attributes.clear()
-            attributes["value"] = ir.AttrTensor("value", ir.tensor(np.ascontiguousarray(array)))
+            attributes["value"] = ir.AttrTensor("value", ir.tensor(np.asarray(array, order="C")))
     return replace(graph, constants={**graph.constants, **constants}, source=model)
 
 
@@ -195,7 +195,10 @@ def _carry_out(graph: Graph, inner: ir.Graph) -> None:
         old.name = f"{name}/replaced"  # it goes with its node
         values[name].name = name
     inner.remove(gone, safe=True)
-    inner.sort()
+    place = {node.name: i for i, node in enumerate(graph.nodes)}
+    order = sorted(inner, key=lambda node: place.get(node.name or "", -1))  # Constant nodes first
+    inner.remove(order)
+    inner.extend(order)
 
 
 def _check(graph: Graph, rewrite: Rewrite) -> None:
@@ -228,7 +231,7 @@ def _check(graph: Graph, rewrite: Rewrite) -> None:
 
 
 def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
     graph.register_initializer(value)
     return value
