@@ -58,21 +58,34 @@ def peer_of(target: str) -> str:
     return TARGETS[target]
 
 
-def paired(first: Callable[[], Any], second: Callable[[], Any], seconds: float, settle_seconds: float = 0.0) -> Paired:
+def paired(
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    seconds: float,
+    settle_seconds: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Paired:
     """Time two calls that take turns for about so many seconds, at least five turns each."""
-    started = time.perf_counter()
+
+    def block(call: Callable[[], Any], repeats: int) -> float:
+        start = clock()
+        for _ in range(repeats):
+            call()
+        return (clock() - start) / repeats
+
+    started = clock()
     for call in (first, second, first, second):
         call()
-    once = [_block(call, 1) for call in (first, second)]
+    once = [block(call, 1) for call in (first, second)]
     repeats = max(1, min(200, int(0.004 / max(min(once), 1e-7))))
     times: list[tuple[float, float]] = []
-    while len(times) < 5 or (time.perf_counter() - started < seconds and len(times) < 400):
+    while len(times) < 5 or (clock() - started < seconds and len(times) < 400):
         turn = [0.0, 0.0]
         for place in (0, 1) if len(times) % 2 else (1, 0):
             if settle_seconds:  # pools of threads spin for a while after a run
                 time.sleep(settle_seconds)
                 (first, second)[place]()
-            turn[place] = _block((first, second)[place], repeats)
+            turn[place] = block((first, second)[place], repeats)
         times.append((turn[0], turn[1]))
     table = np.array(times)
     ratios = table[:, 1] / table[:, 0]
@@ -81,13 +94,6 @@ def paired(first: Callable[[], Any], second: Callable[[], Any], seconds: float, 
     low, high = np.percentile(drawn, [2.5, 97.5])
     before, after = (float(np.median(column)) * 1e3 for column in table.T)
     return Paired(before, after, float(np.median(ratios)), float(low), float(high))
-
-
-def _block(call: Callable[[], Any], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
 
 
 class Measured:
