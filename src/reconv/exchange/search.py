@@ -7,8 +7,9 @@
    costs before and after. The best candidates that gain are done, those of one rule together, and kept if the meter
    agrees that the whole model gains.
 
-Every firing is proved before it counts (`reconv.exchange.proof`); one that fails its proof is a bug, is reported, and
-is not done. Nothing is undone in place: graphs are values.
+Candidates are looked at before they are proved, since most are never done; every firing that is done has been proved
+(`reconv.exchange.proof`). One that fails its proof is a bug, is reported, and is not done. Nothing is undone in place:
+graphs are values.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Activations = Callable[[View, Sequence[str]], Mapping[str, Array]]
 ALLOWED = 1.1  # times the operations of before: a swap with more is not measured
 DEPTH = 2  # swaps that may follow a first one which does not pay alone
 ROUNDS = 8
-STEPS = 10_000  # of simplification; more would mean that two rules undo one another
+PASSES = 50  # of simplification over all nodes; more would mean that two rules undo one another
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class Search:
     def run(self, view: View) -> Found:
         """The best model found, and the model after simplification alone."""
         self._say("simplifying")
-        state = simple = self._simplified(_State(view))
+        state = simple = self._simplified(_State(view), proved=True)
         for number in range(ROUNDS):
             self._say(f"round {number + 1}: {len(state.fired)} swaps so far")
             after = self._round(state)
@@ -163,7 +164,7 @@ class Search:
 
     # --- one rewrite ---
 
-    def _fire(self, state: _State, rule: Rule, node: Node) -> _State | None:
+    def _fire(self, state: _State, rule: Rule, node: Node, *, proved: bool) -> _State | None:
         """The state after the rule has fired at the node; None when it does not."""
         answer = rule.match(state.view, node)
         if answer is None:
@@ -178,12 +179,15 @@ class Search:
         except ModelError as error:
             self._bugs[rule.name, node.name] = Bug(rule.name, node.name, str(error))
             return None
-        proof = self._prove(state.view, view, rule, answer)
-        if not proof.holds:
-            self._bugs[rule.name, node.name] = Bug(rule.name, node.name, proof.reason)
-            return None
+        margin = 0.0
+        if proved:
+            proof = self._prove(state.view, view, rule, answer)
+            margin = proof.worst
+            if not proof.holds:
+                self._bugs[rule.name, node.name] = Bug(rule.name, node.name, proof.reason)
+                return None
         removed, added = (tuple(n.op_type for n in nodes) for nodes in (answer.before, answer.after))
-        return _State(view, (*state.fired, Fired(rule.name, node.name, removed, added, proof.worst)))
+        return _State(view, (*state.fired, Fired(rule.name, node.name, removed, added, margin)))
 
     def _prove(self, view: View, after: View, rule: Rule, rewrite: Rewrite) -> Proof:
         key = (rule.name, tuple(id(n) for n in rewrite.before))
@@ -194,21 +198,27 @@ class Search:
             self._proofs[key] = rewrite, prove(view, rewrite, [feeds] if feeds else [])
         return self._proofs[key][1]
 
-    def _simplified(self, state: _State, near: frozenset[int] | None = None) -> _State:
-        """The state with every simplification done; with ``near``, only at nodes that are not among these."""
-        for _ in range(STEPS):
-            after = next(self._simplifications(state, near), None)
+    def _simplified(self, state: _State, old: frozenset[int] | None = None, *, proved: bool) -> _State:
+        """The state with every simplification done; with ``old``, only at nodes that are not among these."""
+        for _ in range(PASSES * (1 + len(self._simplify))):
+            after = next(self._simplifications(state, old, proved), None)
             if after is None:
                 return state
             state = after
         raise ModelError("rules that simplify do not come to an end: two of them undo one another")
 
-    def _simplifications(self, state: _State, near: frozenset[int] | None) -> Iterator[_State]:
+    def _simplifications(self, state: _State, old: frozenset[int] | None, proved: bool) -> Iterator[_State]:
+        """What each simplification leads to. A rule that has fired goes on where it stands: one pass does many."""
         for rule in self._simplify:
-            for node in self._close(state.view, near):
-                after = self._fire(state, rule, node)
+            done = state
+            here = {id(node) for node in state.view.graph.nodes}
+            for node in self._close(state.view, old):
+                after = self._fire(done, rule, node, proved=proved) if id(node) in here else None
                 if after is not None:
-                    yield after
+                    done = after
+                    here = {id(other) for other in done.view.graph.nodes}
+            if done is not state:
+                yield done
 
     @staticmethod
     def _close(view: View, old: frozenset[int] | None) -> list[Node]:
@@ -273,16 +283,17 @@ class Search:
         view = state.view
         old = frozenset(id(n) for n in view.graph.nodes)
         near = {id(n) for n in (node, *self._above(view, node), *self._below(view, node))}
-        first = self._fire(state, rule, node)
+        first = self._fire(state, rule, node, proved=False)
         if first is None:
             return None, frozenset(near)
         best: _Candidate | None = None
-        level: list[tuple[tuple[str, ...], _State]] = [((rule.name,), self._simplified(first, old))]
+        counted = self._estimate.change(view, first.view)
+        level: list[tuple[tuple[str, ...], _State]] = [((rule.name,), self._simplified(first, old, proved=False))]
         for depth in range(DEPTH + 1):
             for names, after in level:
                 gone = old - {id(n) for n in after.view.graph.nodes}
                 near |= gone
-                change = self._change(view, after.view, 1.0 if depth else ALLOWED)
+                change = self._change(view, after.view, depth)
                 if change is not None:
                     found = _Candidate(node.name, names, *change)
                     if best is None or found.gain > best.gain:
@@ -290,18 +301,24 @@ class Search:
             if depth == DEPTH or (best is not None and best.gain > self._meter.least * best.before):
                 break
             level = [
-                ((*names, then.name), self._simplified(further, old))
+                ((*names, then.name), self._simplified(further, old, proved=False))
                 for names, after in level
                 for then in self._trade
                 for at in self._close(after.view, old)
-                if then.name not in names and (further := self._fire(after, then, at)) is not None
+                if then.name not in names and (further := self._fire(after, then, at, proved=False)) is not None
             ]
+        if best is None and counted is not None and counted[1] >= counted[0]:
+            reason = "more operations"
+            self._declined[node.name, (rule.name,)] = Declined((rule.name,), node.name, *counted, reason)
         return best, frozenset(near)
 
-    def _change(self, old: View, new: View, allowed: float) -> tuple[float, float] | None:
-        """What the meter says; None where the count of operations already tells that it is not worth asking."""
+    def _change(self, old: View, new: View, depth: int) -> tuple[float, float] | None:
+        """What the meter says; None where the count of operations already tells that it is not worth asking.
+
+        Several swaps together have to save operations: that keeps those out that undo one another.
+        """
         counted = self._estimate.change(old, new)
-        if counted is not None and counted[1] > allowed * counted[0]:
+        if counted is not None and (counted[1] >= counted[0] if depth else counted[1] > ALLOWED * counted[0]):
             return None
         return self._meter.change(old, new)
 
@@ -322,8 +339,8 @@ class Search:
             nodes = [n for n in state.view.graph.nodes if n.name == candidate.anchor]
             if place:
                 nodes = self._close(state.view, old)
-            after = next((s for n in nodes if (s := self._fire(state, rules[name], n)) is not None), None)
+            after = next((s for n in nodes if (s := self._fire(state, rules[name], n, proved=True)) is not None), None)
             if after is None:
                 return None
-            state = self._simplified(after, old)
+            state = self._simplified(after, old, proved=True)
         return state

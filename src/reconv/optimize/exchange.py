@@ -17,15 +17,15 @@ import numpy as np
 from reconv import graph as graphs
 from reconv.cache import Cache
 from reconv.engine.inputs import check, check_shapes, declared_shapes
-from reconv.engine.tail import open_session
 from reconv.errors import InputError
 from reconv.exchange.meter import METERS, Meter
 from reconv.exchange.rule import Rule
 from reconv.exchange.rules import RULES
 from reconv.exchange.search import Search
 from reconv.exchange.view import View, look
-from reconv.graph import Graph, Source, extract, to_onnx
+from reconv.graph import Graph, Source, to_onnx
 from reconv.measure import allowed_threads
+from reconv.optimize.activations import Activations
 from reconv.optimize.exchange_report import Report, Setting
 from reconv.optimize.measured import Measured, Paired, drawn, peer_of
 from reconv.optimize.whole import prove_whole
@@ -34,7 +34,6 @@ __all__ = ["COSTS", "Exchanged", "exchange"]
 
 Array = np.ndarray[Any, Any]
 COSTS = ("measured", *METERS)
-KEPT_BYTES = 256 << 20  # of activations that are kept for proofs
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +97,7 @@ def exchange(
     view = look(graph, fixed)
     meter: Meter = METERS[cost]() if cost in METERS else Measured(target, count, memo)
     peer_of(target)
-    activations = _Activations(view, frames[0] if frames else _frame(graph, fixed), fixed)
+    activations = Activations(view, frames[0] if frames else _frame(graph, fixed), fixed)
     view = activations.completed()
     found = Search(rules, meter, activations, say).run(view)
     say("comparing the whole models")
@@ -133,7 +132,6 @@ _DRAWS: Mapping[str, Callable[[Array], Array]] = {
     "normal": lambda x: x,
     "picture": lambda x: np.abs(np.sin(x)),
     "bytes": lambda x: np.floor(np.abs(np.sin(x)) * 255),
-    "zero": np.zeros_like,
 }
 
 
@@ -143,48 +141,3 @@ def _frame(graph: Graph, shapes: Mapping[str, tuple[int, ...]], kind: str = "pic
         name: _DRAWS[kind](array).astype(array.dtype) if array.dtype.kind == "f" else array
         for name, array in values.items()
     }
-
-
-class _Activations:
-    """Real values inside the model for one frame, computed when they are asked for."""
-
-    def __init__(self, view: View, frame: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self._view = view
-        self._frame = frame
-        self._shapes = shapes
-        self._kept: dict[str, Array] = dict(frame)
-        self._bytes = 0
-
-    def __call__(self, view: View, names: Sequence[str]) -> dict[str, Array]:
-        missing = [name for name in names if name not in self._kept]
-        found = self._run(view, missing) if missing else {}
-        self._keep(found)
-        return {name: {**self._kept, **found}[name] for name in names if name in self._kept or name in found}
-
-    def completed(self) -> View:
-        """The view with the sizes that shape inference did not find, and with the first activations kept."""
-        graph = self._view.graph
-        names = [name for node in graph.nodes for name in node.outputs if name]
-        unknown = [name for name in names if None in self._view.sizes.get(name, (None,))]
-        if not unknown:
-            return self._view
-        found = self._run(self._view, unknown)
-        self._keep(found)
-        sizes = {**self._view.sizes, **{name: tuple(array.shape) for name, array in found.items()}}
-        types = {**{name: array.dtype for name, array in found.items()}, **self._view.types}
-        return View(graph, self._view.shapes, sizes, types)
-
-    def _keep(self, found: Mapping[str, Array]) -> None:
-        for name, array in found.items():
-            if self._bytes + array.nbytes <= KEPT_BYTES:
-                self._kept[name] = array
-                self._bytes += array.nbytes
-
-    def _run(self, view: View, names: Sequence[str]) -> dict[str, Array]:
-        inputs = [info.name for info in view.graph.inputs]
-        try:
-            part = extract(view.graph, inputs, list(names), self._shapes)
-            values = open_session(part, 1).run(list(names), dict(self._frame))
-        except Exception:  # what cannot be run cannot be had: the proof goes on with drawn values
-            return {}
-        return {n: np.asarray(v) for n, v in zip(names, values, strict=True) if isinstance(v, np.ndarray)}

@@ -56,10 +56,10 @@ class Setting:
 class Report:
     """One exchange.
 
-    fired: in the order in which they were done; gains: what swaps that trade one cost for another were worth, in
-    the setting's unit, of the part that differs; refused: patterns whose swap would not keep the result, and why; declined:
-    swaps that could be done and do not pay; bugs: swaps that failed their proof. whole: both models on the target, None
-    where the cost is counted. applied: False where the result is the untouched model.
+    fired: in the order in which they were done; gains: what swaps that trade were worth, in the setting's unit, of the
+    part that differs; refused: patterns whose swap would not keep the result, and why; declined: swaps that could be
+    done and do not pay; bugs: swaps that failed their proof. whole: both models on the target, None where the cost is
+    counted. applied: False where the result is the untouched model.
     """
 
     setting: Setting

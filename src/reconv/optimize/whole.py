@@ -18,13 +18,17 @@ from typing import Any
 import numpy as np
 
 from reconv.graph import Graph, to_onnx, with_constants
-from reconv.measure import PEERS, Job, Runner
+from reconv.measure import PEERS, Job, Runner, allowed_threads
 
 __all__ = ["MARGIN", "WholeProof", "prove_whole"]
 
 Array = np.ndarray[Any, Any]
 MARGIN = 16.0
 DRAWS = 3
+WEIGHTED = frozenset(  # operators whose constants are weights; those of others are sizes, scales and limits
+    {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "InstanceNormalization", "PRelu"}
+    | {"Add", "Sub", "Mul", "Div", "LSTM", "GRU", "RNN"}
+)
 FLOOR = 8 * 2.0**-24  # of the largest value: what an output may always be off by
 
 
@@ -84,11 +88,10 @@ def _largest(difference: Array, finite: Array) -> float:
 
 def _perturbed(graph: Graph, seed: int) -> Graph:
     random = np.random.default_rng(seed)
+    read = {name for node in graph.nodes if node.op_type in WEIGHTED for name in node.inputs}
     constants = {}
     for name, array in graph.constants.items():
-        if (
-            array.dtype == np.float32 and array.size > 1
-        ):  # a single number is a size or a limit more often than a weight
+        if array.dtype == np.float32 and name in read:
             towards = random.choice(np.array([-np.inf, 0.0, np.inf], np.float32), array.shape)
             constants[name] = np.where(towards == 0, array, np.nextafter(array, towards)).astype(np.float32)
     return with_constants(graph, constants)
@@ -99,7 +102,7 @@ def _session(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Ru
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(to_onnx(graph).SerializeToString())
-        runner = PEERS["onnxruntime-plain"].open(Job(str(path), dict(shapes), 1))
+        runner = PEERS["onnxruntime-plain"].open(Job(str(path), dict(shapes), allowed_threads()))
     try:
         yield runner
     finally:

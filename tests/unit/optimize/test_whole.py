@@ -71,3 +71,14 @@ def test_not_a_number_on_one_side_is_seen() -> None:
     array = _weights()["c"].copy()
     array[0] = np.nan
     assert not prove_whole(_graph(), with_constants(_graph(), {"c": array}), _frames(), SHAPES).holds
+
+
+def test_the_scales_of_a_resize_are_not_moved() -> None:
+    """1.9999999 times 8 pixels are 15."""
+    text = """g (float[1, 3, 8, 8] x) => (float[1, 3, 16, 16] y) {
+        a = Conv (x, w)
+        y = Resize <mode = "nearest"> (a, , scales)
+    }"""
+    weights = {"w": np.ones((3, 3, 1, 1), np.float32), "scales": np.array([1, 1, 2, 2], np.float32)}
+    graph = parse(text, weights)
+    assert prove_whole(graph, graph, _frames(), SHAPES).holds
