@@ -281,11 +281,11 @@ class Search:
     def _candidate(self, state: _State, rule: Rule, node: Node) -> tuple[_Candidate | None, frozenset[int]]:
         """The best of the swap and what may follow it; and the nodes on which that depends, by id."""
         view = state.view
-        old = frozenset(id(n) for n in view.graph.nodes)
         near = {id(n) for n in (node, *self._above(view, node), *self._below(view, node))}
         first = self._fire(state, rule, node, proved=False)
         if first is None:
             return None, frozenset(near)
+        old = frozenset(id(n) for n in view.graph.nodes)
         best: _Candidate | None = None
         counted = self._estimate.change(view, first.view)
         level: list[tuple[tuple[str, ...], _State]] = [((rule.name,), self._simplified(first, old, proved=False))]
