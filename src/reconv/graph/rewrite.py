@@ -213,13 +213,12 @@ def _check(graph: Graph, rewrite: Rewrite) -> None:
     needed = {name for node in rest for name in node.reads} | {info.name for info in graph.outputs}
     if missing := sorted(lost & needed):
         raise ModelError(f"the rewrite loses {missing[0]!r}, which is still read")
-    taken = {name for node in rest for name in (node.name, *node.outputs)}
-    taken |= {info.name for info in graph.inputs}
-    taken |= {node.name or "" for node in graph.source.graph}  # also of nodes that earlier rewrites took out
+    taken = {name for node in rest for name in node.outputs} | {info.name for info in graph.inputs}
     names = [name for node in rewrite.after for name in node.outputs if name]
     fresh = [name for name in (*names, *rewrite.constants) if name in taken or names.count(name) > 1]
     fresh += [name for name in rewrite.constants if name in graph.constants or name in made]
-    fresh += [node.name for node in rewrite.after if node.name in taken]
+    called = {node.name for node in rest} | {node.name or "" for node in graph.source.graph}  # also of nodes long gone
+    fresh += [node.name for node in rewrite.after if node.name in called and here.get(node.name) is not node]
     if fresh:
         raise ModelError(f"the rewrite brings a name that is taken: {fresh[0]!r}")
     known = {name for node in rest for name in node.outputs} | set(graph.constants) | set(rewrite.constants) | made

@@ -249,3 +249,12 @@ def test_constants_alone_are_compared_once() -> None:
     assert not prove(
         view, _rewrite(view, _node("Identity", "c", "y"), constants={"c": np.array([4, 7], np.float32)})
     ).holds
+
+
+def test_a_shape_that_the_model_computes_is_the_one_that_comes_out() -> None:
+    text = """g (float[2, 3, 4] x, int64[2] to) => (float[6, 4] y) { y = Reshape (x, to) }"""
+    view = look(parse(text, {}, 17))
+    after = _node("Reshape", "x fixed", "y")
+    view = View(view.graph, view.shapes, {**view.sizes, "y": (6, 4)}, view.types)
+    assert prove(view, _rewrite(view, after, constants={"fixed": np.array([-1, 4])})).holds
+    assert not prove(view, _rewrite(view, after, constants={"fixed": np.array([4, -1])})).holds

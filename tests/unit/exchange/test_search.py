@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ POOLED = Example(
 )
 
 
-def _rule(name: str, match: object, *, simplifies: bool = False) -> Rule:
+def _rule(name: str, match: Callable[[View, Node], Answer], *, simplifies: bool = False) -> Rule:
     return replace(POOL, name=name, match=match, simplifies=simplifies)
 
 

@@ -67,7 +67,7 @@ def test_names_of_what_was_taken_out_stay_taken() -> None:
     relu = view.producer("y")
     assert relu is not None
     zero = view.fresh("zero")
-    after = look_again(view, Rewrite((relu,), (view.node("Max", ("c", zero), "y"),), {zero: np.float32(0)}))
+    after = look_again(view, Rewrite((relu,), (view.node("Max", ("c", zero), "y"),), {zero: np.array(0, np.float32)}))
     assert after.fresh(relu.name) != relu.name
 
 
@@ -77,7 +77,7 @@ def test_after_a_rewrite_the_new_values_have_shapes_and_types() -> None:
     assert relu is not None
     zero, between = view.fresh("zero"), view.fresh("between")
     nodes = (view.node("Max", ("c", zero), between), view.node("Identity", (between,), "y"))
-    after = look_again(view, Rewrite((relu,), nodes, {zero: np.float32(0)}))
+    after = look_again(view, Rewrite((relu,), nodes, {zero: np.array(0, np.float32)}))
     assert after.shape(between) == (None, 4, None, None)
     assert after.sizes[between] == (1, 4, 4, 5)
     assert after.is_float(between)

@@ -57,7 +57,9 @@ def test_names_of_results_stay() -> None:
 def test_rewrites_follow_one_another() -> None:
     graph = _twice(_graph())
     relu = _node(graph, "Relu")
-    once = rewritten(graph, Rewrite((relu,), (Node("max", "Max", "", ("x", "zero"), ("a",)),), {"zero": np.float32(0)}))
+    once = rewritten(
+        graph, Rewrite((relu,), (Node("max", "Max", "", ("x", "zero"), ("a",)),), {"zero": np.array(0, np.float32)})
+    )
     times = _node(once, "Mul")
     again = rewritten(once, Rewrite((times,), (Node("neg", "Neg", "", ("a",), ("y",)),)))
     assert set(again.constants) == {"k", "zero"}  # "minus" is read no more
@@ -169,7 +171,7 @@ def test_the_body_of_an_if_goes_on_reading_the_value() -> None:
     )
     graph = load(model)
     new = Node("max", "Max", "", ("x", "zero"), ("a",))
-    changed = to_onnx(rewritten(graph, Rewrite((_node(graph, "Relu"),), (new,), {"zero": np.float32(0)})))
+    changed = to_onnx(rewritten(graph, Rewrite((_node(graph, "Relu"),), (new,), {"zero": np.array(0, np.float32)})))
     onnx.checker.check_model(changed, full_check=True)
     x = np.array([-1, 2], np.float32)
     for condition in (True, False):
@@ -210,3 +212,20 @@ def test_save_beside_the_file_what_it_cannot_hold(tmp_path: Path, monkeypatch: p
     save(graph, tmp_path / "out.onnx")
     assert (tmp_path / "out.onnx.data").stat().st_size >= weights.nbytes
     np.testing.assert_array_equal(numpy_helper.to_array(onnx.load(tmp_path / "out.onnx").graph.initializer[0]), weights)
+
+
+def test_a_node_may_have_the_name_of_its_result() -> None:
+    """As exporters from TensorFlow name them; and a node that stays may be on both sides."""
+    text = TEXT.replace("a = Relu", "[a] a = Relu").replace("y = Neg", "[y] y = Neg")
+    graph = parse(text, {"k": np.ones((1, 2, 1, 1), np.float32)})
+    relu, neg = _node(graph, "Relu"), _node(graph, "Neg")
+    assert (relu.name, neg.name) == ("a", "y")
+    model = to_onnx(
+        rewritten(
+            graph, Rewrite((relu, neg), (relu, Node("zero minus", "Sub", "", ("o", "a"), ("y",))), {"o": np.float32(0)})
+        )
+    )
+    onnx.checker.check_model(model, full_check=True)
+    x = np.random.default_rng(0).standard_normal((1, 2, 4, 4)).astype(np.float32)
+    for old, new in zip(_run(to_onnx(graph), {"x": x}), _run(model, {"x": x}), strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -126,10 +126,10 @@ def test_the_memo_makes_a_second_search_measure_nothing(monkeypatch: pytest.Monk
 
 
 def test_real_samples_are_used_in_the_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reconv.exchange import search
+    from reconv.exchange import proof, search
 
     seen: list[Array] = []
-    prove = search.prove
+    prove = proof.prove
 
     def spy(view: Any, rewrite: Any, feeds: Any = ()) -> Any:
         seen.extend(array for feed in feeds for array in feed.values())
