@@ -222,7 +222,10 @@ def test_a_node_may_have_the_name_of_its_result() -> None:
     assert (relu.name, neg.name) == ("a", "y")
     model = to_onnx(
         rewritten(
-            graph, Rewrite((relu, neg), (relu, Node("zero minus", "Sub", "", ("o", "a"), ("y",))), {"o": np.float32(0)})
+            graph,
+            Rewrite(
+                (relu, neg), (relu, Node("zero minus", "Sub", "", ("o", "a"), ("y",))), {"o": np.array(0, np.float32)}
+            ),
         )
     )
     onnx.checker.check_model(model, full_check=True)
