@@ -1,4 +1,4 @@
-"""Rules on matrix products and on nodes that do nothing, on drawn models: whatever fires keeps the result.
+"""Rules on matrix products, copies and nodes that do nothing, on drawn models: whatever fires keeps the result.
 
 What has to fire, and what must not, is said in each test by the algebra, apart from the rule.
 """
@@ -99,6 +99,37 @@ def test_nodes_that_do_nothing(data: st.DataObject, seed: int) -> None:
     }
     fired = require_all_right(Model(text, weights, {"x": normal(seed, 2, 3, 3)}, opset), LAYERS)
     assert ("do nothing" in fired) == (dead[line] and kind != "both outputs")
+
+
+@FEW
+@given(st.data(), seeds)
+def test_concats(data: st.DataObject, seed: int) -> None:
+    inner, outer = data.draw(st.sampled_from([1, 1, -2, 2])), data.draw(st.sampled_from([1, 1, -2, 2]))
+    shared = data.draw(st.booleans())
+    text = f"""g (float[1, n, m] x) => ({outputs({"y": 3, **({"z": 3} if shared else {})})}) {{
+        r = Relu (x)
+        i = Concat <axis = {inner}> (x, r)
+        y = Concat <axis = {outer}> (i, i)
+        {"z = Neg (i)" if shared else ""}
+    }}"""
+    fired = require_all_right(Model(text, {}, {"x": normal(seed, 1, 4, 3)}), LAYERS)
+    assert ("flat concat" in fired) == (not shared and inner % 3 == outer % 3)
+
+
+@FEW
+@given(st.data(), seeds)
+def test_splits_and_concats(data: st.DataObject, seed: int) -> None:
+    apart, together = data.draw(st.sampled_from([1, 1, -2, 2])), data.draw(st.sampled_from([1, 1, -2, 2]))
+    parts = data.draw(st.permutations(["p", "q", "r"]))
+    shared = data.draw(st.booleans())
+    text = f"""g (float[1, 4, 4] x) => ({outputs({"y": 3, **({"p": 3} if shared else {})})}) {{
+        p, q = Split <axis = {apart}, split = [2, 2]> (x)
+        r = Relu (q)
+        y = Concat <axis = {together}> ({", ".join(parts)})
+    }}"""
+    fired = require_all_right(Model(text, {}, {"x": normal(seed, 1, 4, 4)}, 11), LAYERS)
+    in_order = parts.index("q") == parts.index("p") + 1
+    assert ("split then concat" in fired) == (in_order and apart % 3 == together % 3)
 
 
 @pytest.mark.parametrize("rule", LAYERS, ids=lambda rule: rule.name)

@@ -188,3 +188,33 @@ def test_concat_and_conv(data: st.DataObject, seed: int) -> None:
         assert require_sequence_right(model, LAYERS).index("conv1x1 before upsample") > 0
     elif not shared and 2 * sum(counts) > 6 * outs:
         assert "conv per part of a concat" in fired
+
+
+@FEW
+@given(st.data(), seeds)
+def test_nearest_upsample_and_conv(data: st.DataObject, seed: int) -> None:
+    """The transposed convolution: every whole factor, padding up to the kernel's reach, groups, and free sizes."""
+    draw = data.draw
+    space = draw(st.sampled_from([1, 2]))
+    factor = tuple(draw(ints(1, 4)) for _ in range(space))
+    kernel = tuple(draw(ints(1, 4)) for _ in range(space))
+    pads = tuple(draw(ints(0, k)) for _ in range(2) for k in kernel)
+    groups = draw(st.sampled_from([1, 2, 4]))
+    opset = draw(st.sampled_from([9, 10, 13]))
+    how, rounding = draw(
+        st.sampled_from([("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "ceil")])
+    )
+    text = f"""g (float[{sizes("n", 4, *(f"s{i}" for i in range(space)))}] x) => ({outputs({"y": 2 + space})}) {{
+        u = {"Upsample (x, scales)" if opset == 9 else "Resize (x, scales)"}
+        y = Conv {attributes(pads=pads, group=groups)} (u, w, b)
+    }}"""
+    if opset > 10:
+        chosen = attributes(coordinate_transformation_mode=how, nearest_mode=rounding)
+        text = text.replace("Resize (x, scales)", f"Resize {chosen} (x, , scales)")
+    weights = {"w": normal(seed, 8, 4 // groups, *kernel), "b": normal(seed + 1, 8)}
+    weights["scales"] = np.array([1, 1, *factor], np.float32)
+    fired = require_all_right(Model(text, weights, {"x": normal(seed + 2, 2, 4, *(5, 4)[:space])}, opset), LAYERS)
+    repeats = set(factor) != {1} and (opset <= 10 or rounding != "ceil")
+    reaches = all(p <= k - 1 for p, k in zip(pads, kernel * 2, strict=True))
+    right = repeats and reaches and set(kernel) != {1}
+    assert ("transposed conv for upsample and conv" in fired) == right

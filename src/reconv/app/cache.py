@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from reconv.app.console import console, number, print_json
+from reconv.app.console import console, in_bytes, number, print_json
 from reconv.cache import ADMISSIONS, POLICIES, WORKLOADS, Replay, Trace, generate, read_trace, replay, write_trace
 from reconv.cache.curves import check, draw
 from reconv.cache.replaying import BOUND
@@ -54,7 +54,9 @@ def replay_trace(
                 console().print(_table(size, runs[size], found))
     if picture is not None:
         curves = {run.policy: [each[k][0] for each in runs.values()] for k, (run, _) in enumerate(runs[capacities[0]])}
-        draw(curves, picture, f"{Path(trace).name}: {number(len(found))} requests for {_bytes(found.footprint_bytes)}")
+        draw(
+            curves, picture, f"{Path(trace).name}: {number(len(found))} requests for {in_bytes(found.footprint_bytes)}"
+        )
     if json:
         print_json(
             {"trace": trace, **facts(found), "admission": admission, "capacities": list(map(_as_json, runs.values()))}
@@ -121,7 +123,7 @@ def _timed(trace: Trace, policy: str, capacity_bytes: int, admission: str) -> Ru
 
 def _table(capacity_bytes: int, runs: Sequence[Run], trace: Trace) -> Table:
     share = 100 * capacity_bytes / trace.footprint_bytes
-    table = Table(title=f"{_bytes(capacity_bytes)}, {share:.3g}% of the footprint", title_justify="left")
+    table = Table(title=f"{in_bytes(capacity_bytes)}, {share:.3g}% of the footprint", title_justify="left")
     table.add_column("policy")
     for name in ("hit ratio", "byte hit ratio", "seconds saved", "hits off bound", "seconds off bound", "requests/s"):
         table.add_column(name, justify="right")
@@ -151,7 +153,7 @@ def facts(trace: Trace) -> dict[str, Any]:
 
 
 def in_words(trace: Trace) -> str:
-    found = f"{number(len(trace))} requests for {number(trace.distinct)} keys of {_bytes(trace.footprint_bytes)}"
+    found = f"{number(len(trace))} requests for {number(trace.distinct)} keys of {in_bytes(trace.footprint_bytes)}"
     return f"{found}, {trace.seconds:.4g} s to compute them all"
 
 
@@ -174,7 +176,3 @@ def _figures(run: Replay) -> dict[str, float]:
         "seconds_saved": run.seconds_saved,
         "share_of_seconds_saved": run.share_of_seconds_saved,
     }
-
-
-def _bytes(count: int) -> str:
-    return f"{number(count)}B"

@@ -16,6 +16,7 @@ from reconv.app.bench import bench
 from reconv.app.cache import replay_trace, write_workload
 from reconv.app.cache_record import record
 from reconv.app.demo import demo
+from reconv.app.exchange import exchange
 from reconv.app.inspect import inspect
 from reconv.app.run import run
 from reconv.errors import ReconvError, one_line
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {  # commands of its own mak
     "run": run,
     "bench": bench,
     "inspect": inspect,
+    "exchange": exchange,
     "demo": demo,
     "cache": {"record": record, "replay": replay_trace, "workload": write_workload},
 }

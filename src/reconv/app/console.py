@@ -17,6 +17,7 @@ from reconv.errors import InputError
 __all__ = [
     "Interrupt",
     "console",
+    "in_bytes",
     "json_text",
     "number",
     "parse_shapes",
@@ -48,6 +49,10 @@ def number(value: float) -> str:
         if abs(value) >= scale:
             return f"{value / scale:.3g}{unit}" if abs(value) < 999.5 * scale else f"{value / scale:.0f}{unit}"
     return f"{value:g}"
+
+
+def in_bytes(count: float) -> str:
+    return f"{number(count)}B"
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.table import Table
 
-from reconv.app.console import console, number, parse_shapes, parse_size, print_json
-from reconv.app.opened import open_model
+from reconv.app.console import console, in_bytes, number, parse_size, print_json
+from reconv.app.html import write_page
+from reconv.app.inspect_page import inspect_page
+from reconv.app.layers import Layer, layers_of, peak_of, shape_text
+from reconv.app.opened import check_targets, known_shapes, open_model
 from reconv.engine.model import Model
 from reconv.engine.placement import Placement
-from reconv.errors import InputError
+from reconv.errors import ModelError
+from reconv.exchange.view import View, look
 
 __all__ = ["inspect"]
 
@@ -22,44 +28,41 @@ def inspect(
         None, help="Height x width of the first input, as in 576x768, where the model leaves it open."
     ),
     shape: list[str] = typer.Option([], help="The whole shape of an input, as in images=1x3x576x768; may be repeated."),
+    html: str | None = typer.Option(None, help="A page of its own that draws work and memory over the layers."),
     json: bool = typer.Option(False, "--json", help="As JSON."),
 ) -> None:
     """Show where each node of a model runs and why."""
+    check_targets({"--html": html}, (model,))
     wanted = parse_size(size)
     network = open_model(model, None, wanted)
-    placement = network.placement(_shapes(network, wanted, shape))
+    shapes = known_shapes(network, wanted, shape)
+    placement = network.placement(shapes)
+    layers = layers_of(_view(network, shapes, placement))
+    totals = _totals(network, placement, layers)
+    if html is not None:
+        write_page(html, inspect_page(Path(model).name, placement, layers, totals))
     if json:
-        print_json(_as_json(placement))
+        print_json(_as_json(placement, layers, totals))
     else:
-        _print(placement)
+        _print(placement, totals)
 
 
-def _shapes(model: Model, size: tuple[int, int] | None, texts: list[str]) -> dict[str, tuple[int, ...]] | None:
-    """Shapes of all inputs: as asked for, the rest as declared with a batch of 1; None when all are declared."""
-    shapes = dict(parse_shapes(texts))
-    known = [info.name for info in model.inputs]
-    if unknown := [name for name in shapes if name not in known]:
-        raise InputError(f"the model has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
-    if size is None and not shapes:
-        sizes = [(info, [extent for extent in info.shape[1:] if not isinstance(extent, int)]) for info in model.inputs]
-        if open_ones := [info for info, free in sizes if free]:
-            hint = "--size" if len(open_ones[0].shape) == 4 else f"--shape {open_ones[0].name}=..."
-            raise InputError(f"input {open_ones[0]} has sizes that the model leaves open: give {hint}")
-        return None
-    for position, info in enumerate(model.inputs):
-        if info.name in shapes:
-            continue
-        declared = [1 if axis == 0 and not isinstance(n, int) else n for axis, n in enumerate(info.shape)]
-        if position == 0 and size is not None and len(declared) == 4:
-            first = 1 if declared[3] == 3 and declared[1] != 3 else 2
-            declared[first : first + 2] = size
-        if not all(isinstance(n, int) for n in declared):
-            raise InputError(f"input {info} has sizes that the model leaves open: give --shape {info.name}=...")
-        shapes[info.name] = tuple(n for n in declared if isinstance(n, int))
-    return shapes
+def _view(network: Model, shapes: Mapping[str, tuple[int, ...]] | None, placement: Placement) -> View:
+    """The graph with the sizes that ONNX's inference finds, and with those that the engine knows better."""
+    try:
+        view = look(network.graph, shapes)
+    except ModelError:  # larger than a protobuf message: what the engine knows is left
+        view = View(network.graph, {}, {})
+    better = {
+        node.outputs[0]: placed.shape
+        for node, placed in zip(network.graph.nodes, placement, strict=True)
+        if placed.shape is not None and None not in placed.shape
+    }
+    return View(view.graph, view.shapes, {**view.sizes, **better}, view.types)
 
 
-def _totals(placement: Placement) -> dict[str, Any]:
+def _totals(network: Model, placement: Placement, layers: tuple[Layer, ...]) -> dict[str, Any]:
+    peak = peak_of(layers)
     return {
         "nodes": len(placement),
         "tail_nodes": len(placement.tail),
@@ -67,10 +70,13 @@ def _totals(placement: Placement) -> dict[str, Any]:
         "engine_share": placement.engine_share,
         "bytes": sum(node.bytes for node in placement),
         "state_bytes": placement.state_bytes,
+        "weight_bytes": sum(array.nbytes for array in network.graph.constants.values()),
+        "peak_live_bytes": 0 if peak is None else peak.live_bytes,
+        "peak_node": None if peak is None else peak.name,
     }
 
 
-def _as_json(placement: Placement) -> dict[str, Any]:
+def _as_json(placement: Placement, layers: tuple[Layer, ...], totals: dict[str, Any]) -> dict[str, Any]:
     nodes = [
         {
             "name": node.name,
@@ -80,32 +86,35 @@ def _as_json(placement: Placement) -> dict[str, Any]:
             "shape": None if node.shape is None else list(node.shape),
             "multiply_adds": node.multiply_adds,
             "bytes": node.bytes,
+            "output_bytes": layer.output_bytes,
+            "weight_bytes": layer.weight_bytes,
+            "live_bytes": layer.live_bytes,
             "reach": None if node.reach is None else str(node.reach),
         }
-        for node in placement
+        for node, layer in zip(placement, layers, strict=True)
     ]
-    return {"nodes": nodes, "totals": _totals(placement)}
+    return {"nodes": nodes, "totals": totals}
 
 
-def _print(placement: Placement) -> None:
+def _print(placement: Placement, totals: dict[str, Any]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("node", "operator", "where", "why"):
         table.add_column(name, overflow="fold")
     for name in ("output", "multiply-adds", "bytes", "sees"):
         table.add_column(name, justify="right", no_wrap=True)
     for node in placement:
-        shape = "?" if node.shape is None else "x".join("?" if n is None else str(n) for n in node.shape)
         style = "yellow" if node.where == "tail" else "dim" if node.where == "folded" else None
         work = number(node.multiply_adds) if node.multiply_adds else ""
         sees = "" if node.reach is None else str(node.reach)
         why = node.reason or "native operator"
-        cells = (node.name, node.op_type, node.where, why, shape, work, number(node.bytes), sees)
+        cells = (node.name, node.op_type, node.where, why, shape_text(node.shape), work, number(node.bytes), sees)
         table.add_row(*cells, style=style)
     talk = console()
     talk.print(table)
-    totals = _totals(placement)
     talk.print(
         f"\n{totals['nodes']} nodes, {totals['tail_nodes']} in the tail; "
         f"{number(totals['multiply_adds'])} multiply-adds, {totals['engine_share']:.2%} of them in the engine; "
-        f"maps of {totals['bytes'] / 1e6:.1f} MB; {totals['state_bytes'] / 1e6:.1f} MB of state per stream"
+        f"maps of {totals['bytes'] / 1e6:.1f} MB, {in_bytes(totals['peak_live_bytes'])} of maps alive at the most, "
+        f"at {totals['peak_node']}; {totals['state_bytes'] / 1e6:.1f} MB of state per stream",
+        markup=False,
     )

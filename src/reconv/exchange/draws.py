@@ -75,6 +75,16 @@ class Border:
             found[name] = shape
         return found
 
+    @cached_property
+    def targets(self) -> dict[str, Array]:
+        """Shapes that the model computes while it runs, for a Reshape or Expand: those that come out."""
+        found = {}
+        for node in self.nodes:
+            size = self.view.sizes.get(node.outputs[0]) if node.op_type in ("Reshape", "Expand") else None
+            if size is not None and None not in size:
+                found[node.inputs[1]] = np.array(size, np.int64)
+        return {name: size for name, size in found.items() if name in self.names}
+
     def is_free(self, axis: int) -> bool:
         """Whether the model takes other sizes along an axis."""
         return any(
@@ -282,7 +292,9 @@ def draws(
     for word in words if shapes else ["no"]:
         values = {}
         for name, shape in shapes.items():
-            if kinds[name].kind != "f":
+            if name in border.targets:
+                values[name] = border.targets[name]
+            elif kinds[name].kind != "f":
                 values[name] = random.integers(0, 2, shape).astype(kinds[name])
             else:
                 values[name] = _drawn(word, shape, random).astype(kinds[name])

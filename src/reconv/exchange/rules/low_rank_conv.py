@@ -19,6 +19,7 @@ import numpy as np
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Array, Convolution, read_convolution
 from reconv.exchange.rules.draft import Draft, is_op
+from reconv.exchange.rules.once import once_for_each
 from reconv.exchange.view import View
 from reconv.graph import Node
 
@@ -34,25 +35,22 @@ def match(view: View, node: Node) -> Answer:
     conv = read_convolution(view, node)
     if not isinstance(conv, Convolution) or min(conv.weight.shape[:2]) < 2:
         return None
-    weight = conv.weight.astype(np.float64)
-    outs, ins = weight.shape[:2]
+    outs, ins = conv.weight.shape[:2]
     taps, pixels = prod(conv.kernel), prod(conv.strides)
-    tall = np.moveaxis(weight, 1, -1).reshape(-1, ins)  # (Cout·k, Cin)
-    choices = [(weight.reshape(outs, -1), ins * taps + outs, False)]
+    choices = [(ins * taps + outs, False)]
     if taps > 1:
-        choices.append((tall, ins * pixels + outs * taps, True))
+        choices.append((ins * pixels + outs * taps, True))
     found = []
-    for matrix, per_rank, narrow_first in choices:
-        limit = (weight.size - 1) // per_rank  # a rank up to here is cheaper
-        rank = _rank(matrix, limit)
+    for per_rank, narrow_first in choices:
+        rank = _rank(conv.weight, narrow_first, (conv.weight.size - 1) // per_rank)  # up to here it is cheaper
         if rank is not None:
-            found.append((rank * per_rank, rank, narrow_first, matrix))
+            found.append((rank * per_rank, rank, narrow_first))
     if not found:
         return None
     if conv.groups != 1:
         return Refusal("its matrix has a low rank, but it is grouped")
-    _, rank, narrow_first, matrix = min(found, key=lambda each: each[:3])
-    u, sigma, v = np.linalg.svd(matrix, full_matrices=False)
+    _, rank, narrow_first = min(found)
+    u, sigma, v = np.linalg.svd(_matrix(conv.weight, narrow_first), full_matrices=False)
     root = np.sqrt(sigma[:rank])
     left, right = u[:, :rank] * root, root[:, None] * v[:rank]
     draft, few = Draft(view), view.fresh(f"{conv.y}/few")
@@ -67,8 +65,17 @@ def match(view: View, node: Node) -> Answer:
     return draft.rewrite((node,))
 
 
-def _rank(matrix: Array, limit: int) -> int | None:
-    """The rank up to rounding, None when it is above ``limit``; 1 for zeros."""
+def _matrix(weight: Array, narrow_first: bool) -> Array:
+    """(Cout, Cin k), or (Cout k, Cin) where the narrow convolution comes first; float64."""
+    outs, ins = weight.shape[:2]
+    exact = weight.astype(np.float64)
+    return np.moveaxis(exact, 1, -1).reshape(-1, ins) if narrow_first else exact.reshape(outs, -1)
+
+
+@once_for_each
+def _rank(weight: Array, narrow_first: bool, limit: int) -> int | None:
+    """The rank of the matrix up to rounding, None when it is above ``limit``; 1 for zeros."""
+    matrix = _matrix(weight, narrow_first)
     small = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     if not 1 <= limit < small.shape[0] or not np.isfinite(small).all():
         return None
