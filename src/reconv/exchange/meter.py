@@ -23,8 +23,11 @@ class Meter(Protocol):
         """Cost of the part in which two views differ, in the old and in the new; None when it cannot be told."""
         ...
 
-    def agrees(self, old: View, new: View) -> bool:
-        """Whether the whole new model is better than the whole old one: the last word before a swap is kept."""
+    def agrees(self, old: View, new: View, gain: float) -> bool:
+        """Whether the whole new model is better than the whole old one: the last word before a swap is kept.
+
+        ``gain``: what the parts that differ gained together.
+        """
         ...
 
 
@@ -44,7 +47,8 @@ class Operations:
             costs.append(float(sum(count for count in found if count is not None)))
         return costs[0], costs[1]
 
-    def agrees(self, old: View, new: View) -> bool:
+    def agrees(self, old: View, new: View, gain: float) -> bool:
+        del gain  # counts are exact
         change = self.change(old, new)
         return change is not None and change[1] < change[0]
 
@@ -59,7 +63,8 @@ class Memory:
         peaks = [float(peak_bytes(view.graph, view.sizes, view.types)) for view in (old, new)]
         return peaks[0], peaks[1]
 
-    def agrees(self, old: View, new: View) -> bool:
+    def agrees(self, old: View, new: View, gain: float) -> bool:
+        del gain  # counts are exact
         change = self.change(old, new)
         return change is not None and change[1] < change[0]
 

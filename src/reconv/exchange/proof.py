@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from reconv.errors import ModelError, one_line
-from reconv.exchange.draws import Border, draws
+from reconv.exchange.border import Border
+from reconv.exchange.draws import draws
 from reconv.exchange.float64 import SPREAD, UNIT, Value, evaluate, exact, rounded
 from reconv.exchange.view import View
 from reconv.graph import Rewrite

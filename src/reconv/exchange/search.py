@@ -251,7 +251,7 @@ class Search:
                     done.append(candidate)
             if not done:
                 continue
-            if self._meter.agrees(state.view, after.view):
+            if self._meter.agrees(state.view, after.view, sum(candidate.gain for candidate in done)):
                 self._gains += [Gain(c.rules, c.anchor, c.before, c.after) for c in done]
                 return after
             for candidate in done:

@@ -118,7 +118,7 @@ def _best(view: View, final: View, meter: Meter) -> tuple[View, Paired | None]:
     if isinstance(meter, Measured):
         whole = meter.whole(view, final)
         return (final if whole.high < 1.0 else view), whole
-    return (final if meter.agrees(view, final) else view), None
+    return (final if meter.agrees(view, final, 0.0) else view), None
 
 
 def _declared(graph: Graph, given: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

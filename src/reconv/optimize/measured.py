@@ -142,8 +142,12 @@ class Measured:
             return result.before_ms, result.before_ms
         return result.before_ms, result.before_ms * result.ratio
 
-    def agrees(self, old: View, new: View) -> bool:
-        return self.whole(old, new).high < 1.0
+    def agrees(self, old: View, new: View, gain: float) -> bool:
+        """Whether the whole model is faster, or, where the gain is too small to be told from noise there, whether it
+        measures as much faster as the parts did, within the interval."""
+        whole = self.whole(old, new)
+        expected = 1 - gain / max(whole.before_ms, 1e-9)
+        return whole.high < 1.0 or (whole.ratio < 1.0 and whole.low <= expected <= whole.high)
 
     def whole(self, old: View, new: View) -> Paired:
         """Both models whole, on drawn input of the sizes of the view."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reconv.exchange.draws import SIDE, Border
+from reconv.exchange.border import SIDE, Border
 from reconv.exchange.proof import Proof, prove
 from reconv.exchange.view import View, look
 from reconv.graph import Node, Rewrite, parse
@@ -212,6 +212,19 @@ def test_maps_of_several_sizes_shrink_together() -> None:
     assert [2 * n for n in shapes["z"][2:]] == list(shapes["x"][2:])
     assert max(shapes["x"]) < 80
     assert prove(view, rewrite).holds
+
+
+def test_a_gate_of_one_pixel_stays_one() -> None:
+    text = "g (float[1, 4, 90, 80] x, float[1, 4, 1, 1] z) => (float[1, 4, 90, 80] y) { y = Mul (x, z) }"
+    view = look(parse(text, {}, 17))
+    rewrite = _rewrite(view, _node("Mul", "z x", "y"))
+    border = Border(view, rewrite)
+    (shapes,) = border.sizes()
+    assert shapes["z"] == (1, 4, 1, 1)
+    assert max(shapes["x"]) <= SIDE
+    feed = {"x": np.ones((1, 4, 90, 80), np.float32), "z": np.ones((1, 4, 1, 1), np.float32)}
+    assert prove(view, rewrite, [feed]).holds
+    assert {name: a.shape for name, a in border.cropped(feed, np.random.default_rng(0)).items()} == shapes
 
 
 def test_a_window_wider_than_a_shrunk_map_takes_a_larger_one() -> None:

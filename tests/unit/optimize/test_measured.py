@@ -105,3 +105,20 @@ def test_drawn_values_have_the_types_of_the_inputs() -> None:
     assert found["x"].dtype == np.float16
     assert found["n"].dtype == np.int64
     assert not found["n"].any()
+
+
+@pytest.mark.parametrize(
+    ("low", "ratio", "high", "gain_ms", "agrees"),
+    [
+        (0.90, 0.95, 0.99, 0.5, True),  # faster
+        (0.98, 0.995, 1.01, 0.1, True),  # 1 % of 10 ms was gained, and it may be that
+        (0.98, 1.001, 1.02, 0.1, False),
+        (0.995, 0.998, 1.01, 0.4, False),  # 4 % would have been seen
+    ],
+)
+def test_what_gains_little_has_to_agree_with_the_whole(
+    low: float, ratio: float, high: float, gain_ms: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = _views()
+    monkeypatch.setattr(Measured, "whole", lambda *_: Paired(10.0, 10.0 * ratio, ratio, low, high))
+    assert Measured("onnxruntime", 1).agrees(old, new, gain_ms) is agrees
