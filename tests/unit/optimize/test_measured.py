@@ -108,17 +108,17 @@ def test_drawn_values_have_the_types_of_the_inputs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "ratio", "high", "gain_ms", "agrees"),
+    ("whole", "gain_ms", "agrees"),
     [
-        (0.90, 0.95, 0.99, 0.5, True),  # faster
-        (0.98, 0.995, 1.01, 0.1, True),  # 1 % of 10 ms was gained, and it may be that
-        (0.98, 1.001, 1.02, 0.1, False),
-        (0.995, 0.998, 1.01, 0.4, False),  # 4 % would have been seen
+        (Paired(10.0, 9.5, 0.95, 0.90, 0.99), 0.5, True),  # faster
+        (Paired(10.0, 9.95, 0.995, 0.98, 1.01), 0.1, True),  # 1 % of 10 ms was gained, and it may be that
+        (Paired(10.0, 10.01, 1.001, 0.98, 1.02), 0.1, False),
+        (Paired(10.0, 9.98, 0.998, 0.995, 1.01), 0.4, False),  # 4 % would have been seen
     ],
 )
 def test_what_gains_little_has_to_agree_with_the_whole(
-    low: float, ratio: float, high: float, gain_ms: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
+    whole: Paired, gain_ms: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = _views()
-    monkeypatch.setattr(Measured, "whole", lambda *_: Paired(10.0, 10.0 * ratio, ratio, low, high))
+    monkeypatch.setattr(Measured, "whole", lambda *_: whole)
     assert Measured("onnxruntime", 1).agrees(old, new, gain_ms) is agrees
