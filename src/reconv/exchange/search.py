@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from reconv.errors import ModelError
+from reconv.errors import ModelError, one_line
 from reconv.exchange.meter import Meter, Operations
 from reconv.exchange.proof import Proof, prove
 from reconv.exchange.rule import Refusal, Rule
@@ -34,6 +34,8 @@ Activations = Callable[[View, Sequence[str]], Mapping[str, Array]]
 ALLOWED = 1.1  # times the operations of before: a swap with more is not measured
 DEPTH = 2  # swaps that may follow a first one which does not pay alone
 ROUNDS = 8
+# What numpy and tables raise for a node whose attributes or weights do not fit together: such a node is left alone.
+MISTAKES = (ValueError, IndexError, KeyError, TypeError, ArithmeticError)
 PASSES = 50  # of simplification over all nodes; more would mean that two rules undo one another
 
 
@@ -166,7 +168,10 @@ class Search:
 
     def _fire(self, state: _State, rule: Rule, node: Node, *, proved: bool) -> _State | None:
         """The state after the rule has fired at the node; None when it does not."""
-        answer = rule.match(state.view, node)
+        try:
+            answer = rule.match(state.view, node)
+        except MISTAKES as error:
+            answer = Refusal(f"attributes or inputs that do not fit: {one_line(error)}")
         if answer is None:
             return None
         if isinstance(answer, Refusal):

@@ -2,7 +2,7 @@
 
 The only folder that imports onnx and onnx-ir. In the order in which a model flows through:
 `load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
-`parse` (ONNX's text format), `rewrite` (other nodes in the place of some, and back to ONNX),
+`parse` (ONNX's text format), `rewrite` (other nodes in the place of some), `write` (back to ONNX),
 `chance` (random operators), `shapes` (of a part, inferred), `cost` (multiply-adds),
 `liveness` (bytes alive), `reach` (receptive field), `digest` (content hash of a model), `structure` (of what each
 value is computed by).
@@ -17,9 +17,10 @@ from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.liveness import live_bytes, peak_bytes, value_bytes
 from reconv.graph.load import Source, load, with_shapes
 from reconv.graph.parse import parse
-from reconv.graph.rewrite import Rewrite, rewritten, save, to_onnx, with_constants
+from reconv.graph.rewrite import Rewrite, rewritten
 from reconv.graph.shapes import element_types, infer
 from reconv.graph.structure import Structure, structure, structure_digest
+from reconv.graph.write import check, save, to_onnx, with_constants
 
 __all__ = [
     "Graph",
@@ -28,6 +29,7 @@ __all__ = [
     "Source",
     "Structure",
     "TensorInfo",
+    "check",
     "digest",
     "draws_at_random",
     "element_types",

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node
-from reconv.graph.rewrite import to_ir
+from reconv.graph.write import to_ir
 
 __all__ = ["extract", "reads"]
 

@@ -80,7 +80,7 @@ def exchange(
         say: told what goes on, in a few words.
 
     Raises:
-        ModelError: the model cannot be read.
+        ModelError: the model cannot be read, or is not valid ONNX.
         InputError: an unknown target or cost, a size that is not known, or samples that do not fit.
         MissingError: the target's library is not installed.
     """
@@ -97,11 +97,14 @@ def exchange(
     view = look(graph, fixed)
     meter: Meter = METERS[cost]() if cost in METERS else Measured(target, count, memo)
     peer_of(target)
+    graphs.check(graph)
     activations = Activations(view, frames[0] if frames else _frame(graph, fixed), fixed)
     view = activations.completed()
     found = Search(rules, meter, activations, say).run(view)
     say("comparing the whole models")
     final, paired = _best(view, found.view, meter)
+    if final is not view:
+        graphs.check(final.graph)
     tried = [*frames, *(_frame(graph, fixed, kind) for kind in _DRAWS)]
     proof = prove_whole(graph, final.graph, tried, fixed) if final is not view else None
     if proof is not None and not proof.holds:

@@ -220,3 +220,15 @@ def test_a_node_with_a_body_is_left_alone() -> None:
     graph = parse("g (float[2] x) => (float[2] y) { y = Neg (x) }", {})
     found = Search([POOL], Operations()).run(look(graph))
     assert found.view.graph is graph
+
+
+@pytest.mark.parametrize(
+    "mistake", [ValueError("bad axes"), IndexError("no input 2"), KeyError("perm"), TypeError("str")]
+)
+def test_a_node_that_a_rule_trips_over_is_left_alone(mistake: Exception) -> None:
+    def match(_view: View, _node: Node) -> Answer:
+        raise mistake
+
+    found = _search(POOLED, _rule("trips", match), POOL)
+    assert "do not fit" in found.refused[0].reason
+    assert _types(found) == ["AveragePool", "Conv"]

@@ -13,8 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError
-from reconv.graph import Graph, Node, Rewrite, extract, load, parse, rewritten, save, to_onnx, with_constants
-from reconv.graph import rewrite as rewrite_module
+from reconv.graph import Graph, Node, Rewrite, extract, load, parse, rewritten, save, to_onnx, with_constants, write
 
 TEXT = """g (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] z, float[1, 2, 4, 4] y) {
     a = Relu (x)
@@ -206,7 +205,7 @@ def test_save(tmp_path: Path) -> None:
 
 
 def test_save_beside_the_file_what_it_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewrite_module, "LARGEST", 4)
+    monkeypatch.setattr(write, "LARGEST", 4)
     weights = np.arange(4096, dtype=np.float32).reshape(1, 4096)
     graph = parse("g (float[1, 4096] x) => (float[1, 4096] y) { y = Add (x, k) }", {"k": weights})
     save(graph, tmp_path / "out.onnx")

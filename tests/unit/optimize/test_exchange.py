@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,22 @@ def test_a_cycle_is_refused() -> None:
     )
     with pytest.raises(ModelError, match="cycle"):
         reconv.exchange(model, cost="macs")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "reason"),
+    [
+        (lambda node: node.input.pop(), "not valid ONNX"),
+        (lambda node: node.attribute.extend([helper.make_attribute("nonsense", 1)]), "not valid ONNX"),
+        (lambda node: node.attribute.extend([helper.make_attribute("strides", 2.5)]), "not valid ONNX"),
+        (lambda node: setattr(node, "op_type", "Convolve"), "not valid ONNX"),
+    ],
+)
+def test_an_invalid_model_is_refused(break_it: Callable[[onnx.NodeProto], Any], reason: str) -> None:
+    model = _model()
+    break_it(next(node for node in model.graph.node if node.op_type == "Conv"))
+    with pytest.raises(ModelError, match=reason):
+        _ask(model)
 
 
 def _with_body(opset: int = 17) -> onnx.ModelProto:

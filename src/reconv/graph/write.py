@@ -1,0 +1,173 @@
+"""Write a graph as ONNX.
+
+What rewrites have made of the nodes is carried out on a copy of the onnx-ir model that the graph was read from. Tensors
+are shared, not copied, and metadata, functions and the bodies of If, Loop and Scan stay what they were.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from reconv.errors import ModelError, one_line
+from reconv.graph.graph import Graph, Node
+
+__all__ = ["check", "save", "to_ir", "to_onnx", "with_constants"]
+
+Array = np.ndarray[Any, Any]
+LARGEST = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf's limit, less room for the graph
+NO_SHAPE = "Field 'shape' of 'type' is required"
+
+
+def to_onnx(graph: Graph) -> onnx.ModelProto:
+    """The graph as an ONNX model, without constants that nothing reads.
+
+    Weights that the file lists as inputs are constants here, and are no longer inputs in what is written.
+
+    Raises:
+        ModelError: it cannot be written; more than 2 GB fit into a file only by `save`.
+    """
+    try:
+        return ir.to_proto(_built(graph))
+    except Exception as error:  # protobuf's limits
+        raise ModelError(f"the model cannot be written: {one_line(error)}") from error
+
+
+def check(graph: Graph) -> None:
+    """Ask ONNX's own checker. What is too large for one protobuf message is let through.
+
+    Outputs whose shape the file does not give are common, and no mistake here: they get the inferred one first.
+
+    Raises:
+        ModelError: the model is not valid ONNX: an unknown operator or attribute, an input that is missing.
+    """
+    if sum(array.nbytes for array in graph.constants.values()) > LARGEST:
+        return
+    try:
+        onnx.checker.check_model(onnx.shape_inference.infer_shapes(to_onnx(graph)))
+    except onnx.checker.ValidationError as error:
+        if NO_SHAPE not in str(error):
+            raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
+
+
+def save(graph: Graph, path: str | os.PathLike[str]) -> None:
+    """Write the graph to a file; where one file cannot hold it, the weights go into ``<path>.data`` beside it.
+
+    Raises:
+        ModelError: the folder does not exist, or the file cannot be written.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise ModelError(f"cannot write {target}: the folder {target.parent} does not exist")
+    large = sum(array.nbytes for array in graph.constants.values()) > LARGEST
+    try:
+        ir.save(_built(graph), target, external_data=f"{target.name}.data" if large else None)
+    except Exception as error:
+        raise ModelError(f"cannot write {target}: {one_line(error)}") from error
+
+
+def with_constants(graph: Graph, constants: Mapping[str, Array]) -> Graph:
+    """The graph with other values for some of its constants.
+
+    Raises:
+        ModelError: a name is not a constant's.
+    """
+    if unknown := [name for name in constants if name not in graph.constants]:
+        raise ModelError(f"the model has no constant {unknown[0]!r}")
+    model = graph.source.clone()
+    made = {node.outputs[0].name: node for node in model.graph if node.op_type == "Constant"}
+    for name, array in constants.items():
+        if name in model.graph.initializers:
+            model.graph.initializers[name].const_value = ir.tensor(np.asarray(array, order="C"), name=name)
+        else:
+            attributes = made[name].attributes
+            attributes.clear()
+            attributes["value"] = ir.AttrTensor("value", ir.tensor(np.asarray(array, order="C")))
+    return replace(graph, constants={**graph.constants, **constants}, source=model)
+
+
+def _built(graph: Graph) -> ir.Model:
+    """The onnx-ir model of the file with the graph's nodes, and without constants that nothing reads."""
+    model = graph.source.clone()
+    inner = model.graph
+    _carry_out(graph, inner)
+    outputs = {id(value) for value in inner.outputs}
+    for node in list(inner):
+        unused = all(not v.uses() and id(v) not in outputs for v in node.outputs)
+        if node.op_type == "Constant" and unused:
+            inner.remove(node, safe=True)
+    for value in [v for v in inner.inputs if v.name in inner.initializers]:
+        inner.inputs.remove(value)
+    for name, value in list(inner.initializers.items()):
+        if not value.uses() and id(value) not in outputs:
+            del inner.initializers[name]
+    return model
+
+
+def _carry_out(graph: Graph, inner: ir.Graph) -> None:
+    """Take out the nodes that the graph no longer has, and put in those that it has besides."""
+    file = {node.name: node for node in inner}
+    known = {node.name for node in graph.nodes}
+    made = [node for node in graph.nodes if node.name not in file]
+    gone = [node for name, node in file.items() if name not in known and node.op_type != "Constant"]
+    if not made and not gone:
+        return
+    values: dict[str, ir.Value] = {v.name: v for v in inner.inputs if v.name}
+    values |= dict(inner.initializers.items())
+    values |= {v.name: v for node in inner for v in node.outputs if v.name}
+    for name, array in graph.constants.items():
+        if name not in values:
+            values[name] = _constant(inner, name, array)
+    replaced = {}
+    for node in made:
+        new = to_ir(node, values)
+        for value in new.outputs:
+            name = value.name or ""
+            if name in values:
+                replaced[name] = values[name]
+                value.type, value.shape = values[name].type, values[name].shape
+            values[name] = value
+        inner.append(new)
+    for name, old in replaced.items():
+        old.replace_all_uses_with(values[name], replace_graph_outputs=True)
+        old.name = f"{name}/replaced"  # it goes with its node
+        values[name].name = name
+    inner.remove(gone, safe=True)
+    place = {node.name: i for i, node in enumerate(graph.nodes)}
+    order = sorted(inner, key=lambda node: place.get(node.name or "", -1))  # Constant nodes first
+    inner.remove(order)
+    inner.extend(order)
+
+
+def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
+    value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def to_ir(node: Node, values: Mapping[str, ir.Value]) -> ir.Node:
+    """A node that a rewrite brought, over these values."""
+    return ir.Node(
+        node.domain,
+        node.op_type,
+        [values[name] if name else None for name in node.inputs],
+        ir.convenience.convert_attributes({key: _plain(value) for key, value in node.attributes.items()}),
+        outputs=[ir.Value(name=name) for name in node.outputs],
+        name=node.name,
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return ir.tensor(value)
+    return list(value) if isinstance(value, tuple) else value
