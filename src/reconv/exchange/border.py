@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
 SIDE = 24  # pixels of a shrunk map, along each axis
-WORK = 60e6  # multiply-adds of both sides on one input, as far as shrinking can bring them down
+WORK = 20e6  # multiply-adds of both sides on one input, as far as shrinking can bring them down
 ELEMENTS = 1e5  # of one shrunk map
 ALIGNED = 48  # strides whose product is larger than this are not shrunk around
 FAR = 2**30  # an end of a Slice beyond this means the end of the axis

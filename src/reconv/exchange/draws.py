@@ -33,7 +33,7 @@ def draws(
     crowd = max((_crowd(shape) for shape in shapes.values()), default=1)
     words += [f"impulses {number}" for number in range(min(max(crowd, 2), TURNS))]
     pixels = max((prod(shape[2:]) for shape in shapes.values()), default=1)
-    if few or border.work * pixels > 10 * WORK:
+    if few or border.work * pixels > 30 * WORK:
         words = ["normal", "negative", "impulses 0"]
     for word in words if shapes else ["no"]:
         values = {}
