@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from reconv.exchange.view import View
 from reconv.graph import Node, operations, peak_bytes
 
-__all__ = ["METERS", "Memory", "Meter", "Operations"]
+__all__ = ["METERS", "Change", "Memory", "Meter", "Operations"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Cost of the part in which two views differ, in the old and in the new. sure: it is no accident of measuring."""
+
+    before: float
+    after: float
+    sure: bool = True
+
+    @property
+    def gain(self) -> float:
+        return self.before - self.after
 
 
 class Meter(Protocol):
@@ -19,8 +33,8 @@ class Meter(Protocol):
     unit: str
     least: float
 
-    def change(self, old: View, new: View) -> tuple[float, float] | None:
-        """Cost of the part in which two views differ, in the old and in the new; None when it cannot be told."""
+    def change(self, old: View, new: View) -> Change | None:
+        """What a swap changes; None when it cannot be told."""
         ...
 
     def agrees(self, old: View, new: View, gain: float) -> bool:
@@ -37,7 +51,7 @@ class Operations:
     unit = "operations"
     least = 0.0
 
-    def change(self, old: View, new: View) -> tuple[float, float] | None:
+    def change(self, old: View, new: View) -> Change | None:
         kept = {id(node) for node in old.graph.nodes} & {id(node) for node in new.graph.nodes}
         costs = []
         for view in (old, new):
@@ -45,12 +59,12 @@ class Operations:
             if any(count is None for count in found):
                 return None
             costs.append(float(sum(count for count in found if count is not None)))
-        return costs[0], costs[1]
+        return Change(costs[0], costs[1])
 
     def agrees(self, old: View, new: View, gain: float) -> bool:
         del gain  # counts are exact
         change = self.change(old, new)
-        return change is not None and change[1] < change[0]
+        return change is not None and change.gain > 0
 
 
 class Memory:
@@ -59,14 +73,14 @@ class Memory:
     unit = "bytes"
     least = 0.0
 
-    def change(self, old: View, new: View) -> tuple[float, float] | None:
+    def change(self, old: View, new: View) -> Change | None:
         peaks = [float(peak_bytes(view.graph, view.sizes, view.types)) for view in (old, new)]
-        return peaks[0], peaks[1]
+        return Change(peaks[0], peaks[1])
 
     def agrees(self, old: View, new: View, gain: float) -> bool:
         del gain  # counts are exact
         change = self.change(old, new)
-        return change is not None and change[1] < change[0]
+        return change is not None and change.gain > 0
 
 
 METERS: dict[str, type[Operations] | type[Memory]] = {"macs": Operations, "memory": Memory}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from reconv.errors import ModelError, one_line
-from reconv.exchange.meter import Meter, Operations
+from reconv.exchange.meter import Change, Meter, Operations
 from reconv.exchange.proof import Proof, prove
 from reconv.exchange.rule import Refusal, Rule
 from reconv.exchange.view import View, look_again
@@ -32,6 +32,7 @@ __all__ = ["Bug", "Declined", "Fired", "Found", "Gain", "Refused", "Search"]
 Array = np.ndarray[Any, Any]
 Activations = Callable[[View, Sequence[str]], Mapping[str, Array]]
 ALLOWED = 1.1  # times the operations of before: a swap with more is not measured
+SAVED = 0.05  # of the operations: a swap that saves as many is tried though its gain cannot be told from noise
 DEPTH = 2  # swaps that may follow a first one which does not pay alone
 ROUNDS = 8
 # What numpy and tables raise for a node whose attributes or weights do not fit together: such a node is left alone.
@@ -108,14 +109,24 @@ class _State:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
+    """counted: operations of the part that differs, before and after; None where they are not known."""
+
     anchor: str
     rules: tuple[str, ...]
-    before: float
-    after: float
+    change: Change
+    counted: Change | None
 
     @property
     def gain(self) -> float:
-        return self.before - self.after
+        return self.change.gain
+
+    def pays(self, least: float) -> bool:
+        """Whether it is worth a trial on the whole model.
+
+        A gain that may be an accident of measuring counts where operations fall too.
+        """
+        saves = self.counted is not None and self.counted.gain >= SAVED * self.counted.before
+        return self.gain > least * self.change.before and (self.change.sure or saves)
 
 
 class Search:
@@ -241,7 +252,7 @@ class Search:
 
     def _round(self, state: _State) -> _State | None:
         """The state after the best swaps of one rule, or None when nothing more gains."""
-        found = [c for c in self._candidates(state) if c.gain > self._meter.least * c.before]
+        found = list(self._candidates(state))
         by_rules: dict[tuple[str, ...], list[_Candidate]] = {}
         for candidate in found:
             by_rules.setdefault(candidate.rules, []).append(candidate)
@@ -257,7 +268,7 @@ class Search:
             if not done:
                 continue
             if self._meter.agrees(state.view, after.view, sum(candidate.gain for candidate in done)):
-                self._gains += [Gain(c.rules, c.anchor, c.before, c.after) for c in done]
+                self._gains += [Gain(c.rules, c.anchor, c.change.before, c.change.after) for c in done]
                 return after
             for candidate in done:
                 self._decline(candidate, "gains alone, but not in the whole model")
@@ -265,7 +276,8 @@ class Search:
 
     def _decline(self, candidate: _Candidate, reason: str) -> None:
         key = (candidate.anchor, candidate.rules)
-        self._declined[key] = Declined(candidate.rules, candidate.anchor, candidate.before, candidate.after, reason)
+        change = candidate.change
+        self._declined[key] = Declined(candidate.rules, candidate.anchor, change.before, change.after, reason)
 
     def _candidates(self, state: _State) -> Iterator[_Candidate]:
         here = frozenset(id(node) for node in state.view.graph.nodes)
@@ -278,7 +290,7 @@ class Search:
                     self._tried[key] = around, candidate
                 if candidate is None or (candidate.anchor, candidate.rules) in self._declined:
                     continue
-                if candidate.gain <= self._meter.least * candidate.before:
+                if not candidate.pays(self._meter.least):
                     self._decline(candidate, "no gain")
                     continue
                 yield candidate
@@ -291,41 +303,44 @@ class Search:
         if first is None:
             return None, frozenset(near)
         old = frozenset(id(n) for n in view.graph.nodes)
-        best: _Candidate | None = None
+        found: list[_Candidate] = []
         counted = self._estimate.change(view, first.view)
         level: list[tuple[tuple[str, ...], _State]] = [((rule.name,), self._simplified(first, old, proved=False))]
         for depth in range(DEPTH + 1):
+            further: list[tuple[tuple[str, ...], _State]] = []
             for names, after in level:
-                gone = old - {id(n) for n in after.view.graph.nodes}
-                near |= gone
-                change = self._change(view, after.view, depth)
-                if change is not None:
-                    found = _Candidate(node.name, names, *change)
-                    if best is None or found.gain > best.gain:
-                        best = found
-            if depth == DEPTH or (best is not None and best.gain > self._meter.least * best.before):
-                break
-            level = [
-                ((*names, then.name), self._simplified(further, old, proved=False))
-                for names, after in level
-                for then in self._trade
-                for at in self._close(after.view, old)
-                if then.name not in names and (further := self._fire(after, then, at, proved=False)) is not None
-            ]
-        if best is None and counted is not None and counted[1] >= counted[0]:
-            reason = "more operations"
-            self._declined[node.name, (rule.name,)] = Declined((rule.name,), node.name, *counted, reason)
-        return best, frozenset(near)
+                near |= old - {id(n) for n in after.view.graph.nodes}
+                total = self._estimate.change(view, after.view)
+                if self._worth_asking(total, depth) and (change := self._meter.change(view, after.view)) is not None:
+                    found.append(_Candidate(node.name, names, change, total))
+                if depth < DEPTH:
+                    further += self._followed(after, names, old)
+            level = further
+        if not found and counted is not None and counted.gain <= 0:
+            declined = Declined((rule.name,), node.name, counted.before, counted.after, "more operations")
+            self._declined[node.name, (rule.name,)] = declined
+        paying = [candidate for candidate in found if candidate.pays(self._meter.least)]
+        return max(paying or found, key=lambda c: c.gain, default=None), frozenset(near)
 
-    def _change(self, old: View, new: View, depth: int) -> tuple[float, float] | None:
-        """What the meter says; None where the count of operations already tells that it is not worth asking.
+    def _followed(
+        self, state: _State, names: tuple[str, ...], old: frozenset[int]
+    ) -> list[tuple[tuple[str, ...], _State]]:
+        """What other swaps beside these lead to, as far as each takes operations away."""
+        found = []
+        for rule in self._trade:
+            for node in self._close(state.view, old) if rule.name not in names else ():
+                after = self._fire(state, rule, node, proved=False)
+                change = None if after is None else self._estimate.change(state.view, after.view)
+                if after is not None and change is not None and change.gain > 0:
+                    found.append(((*names, rule.name), self._simplified(after, old, proved=False)))
+        return found
 
-        Several swaps together have to save operations: that keeps those out that undo one another.
-        """
-        counted = self._estimate.change(old, new)
-        if counted is not None and (counted[1] >= counted[0] if depth else counted[1] > ALLOWED * counted[0]):
-            return None
-        return self._meter.change(old, new)
+    @staticmethod
+    def _worth_asking(counted: Change | None, depth: int) -> bool:
+        """Whether the count of operations leaves hope. Several swaps together have to save some."""
+        if counted is None:
+            return True
+        return counted.gain > 0 if depth else counted.after <= ALLOWED * counted.before
 
     @staticmethod
     def _above(view: View, node: Node) -> list[Node]:

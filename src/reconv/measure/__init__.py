@@ -8,7 +8,7 @@ from reconv.measure.environment import environment
 from reconv.measure.output_error import OutputError
 from reconv.measure.peers import PEERS, Array, Arrays, Job, Peer, Runner
 from reconv.measure.protocol import Contestant, ContestantError, Pace, allowed_threads, take_turns
-from reconv.measure.times import Ratio, Times
+from reconv.measure.times import Ratio, Times, median_interval
 
 __all__ = [
     "BASELINES",
@@ -31,6 +31,7 @@ __all__ = [
     "gate_schedule",
     "held",
     "hold_schedule",
+    "median_interval",
     "take_turns",
     "thumbnail",
     "watch",

@@ -141,6 +141,6 @@ _DRAWS: Mapping[str, Callable[[Array], Array]] = {
 def _frame(graph: Graph, shapes: Mapping[str, tuple[int, ...]], kind: str = "picture") -> dict[str, Array]:
     values = drawn(shapes, {info.name: info.dtype for info in graph.inputs})
     return {
-        name: _DRAWS[kind](array).astype(array.dtype) if array.dtype.kind == "f" else array
+        name: np.asarray(_DRAWS[kind](array), array.dtype) if array.dtype.kind == "f" else array
         for name, array in values.items()
     }

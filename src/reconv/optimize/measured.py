@@ -18,10 +18,11 @@ import numpy as np
 
 from reconv.cache import Cache
 from reconv.errors import InputError, MissingError
+from reconv.exchange.meter import Change
 from reconv.exchange.region import Region, region
 from reconv.exchange.view import View
 from reconv.graph import extract, load, structure_digest
-from reconv.measure import PEERS, Job, Runner, environment
+from reconv.measure import PEERS, Job, Runner, environment, median_interval
 
 __all__ = ["Measured", "Paired", "paired", "peer_of"]
 
@@ -32,8 +33,8 @@ TARGETS = {"reconv": "reconv", "onnxruntime": "onnxruntime", "openvino": "openvi
 
 @dataclass(frozen=True)
 class Paired:
-    """Milliseconds of two models on the same input, and the ratio second / first with its 95 % interval (bootstrap of
-    the median over turns)."""
+    """Milliseconds of two models on the same input; the median over turns of the ratio second / first, with its 95 %
+    interval."""
 
     before_ms: float
     after_ms: float
@@ -66,7 +67,7 @@ def paired(
     settle_seconds: float = 0.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Paired:
-    """Time two calls that take turns for about so many seconds, at least five turns each."""
+    """Time two calls that take turns for about so many seconds, at least seven turns each."""
 
     def block(call: Callable[[], Any], repeats: int) -> float:
         start = clock()
@@ -80,7 +81,7 @@ def paired(
     once = [block(call, 1) for call in (first, second)]
     repeats = max(1, min(200, int(0.004 / max(min(once), 1e-7))))
     times: list[tuple[float, float]] = []
-    while len(times) < 5 or (clock() - started < seconds and len(times) < 400):
+    while len(times) < 7 or (clock() - started < seconds and len(times) < 400):
         turn = [0.0, 0.0]
         for place in (0, 1) if len(times) % 2 else (1, 0):
             if settle_seconds:  # pools of threads spin for a while after a run
@@ -90,11 +91,8 @@ def paired(
         times.append((turn[0], turn[1]))
     table = np.array(times)
     ratios = table[:, 1] / table[:, 0]
-    random = np.random.default_rng(0)
-    drawn = np.median(ratios[random.integers(0, len(ratios), (500, len(ratios)))], axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
     before, after = (float(np.median(column)) * 1e3 for column in table.T)
-    return Paired(before, after, float(np.median(ratios)), float(low), float(high))
+    return Paired(before, after, float(np.median(ratios)), *median_interval(ratios))
 
 
 class Measured:
@@ -132,15 +130,14 @@ class Measured:
         self._where = f"{self._peer} {version} {threads} {machine['cpu']} {machine['instruction_set']}"
         self.measured = 0  # measurements really taken, not remembered
 
-    def change(self, old: View, new: View) -> tuple[float, float] | None:
-        """Milliseconds of the part that differs; what measures alike within its interval counts as alike."""
+    def change(self, old: View, new: View) -> Change | None:
+        """Milliseconds of the part that differs; sure where 1 is outside of the interval of the ratio."""
         found = region(old, new)
         if found is None:
             return None
         result = self._ask(found, self._part_seconds)
-        if result.low <= 1.0 <= result.high:
-            return result.before_ms, result.before_ms
-        return result.before_ms, result.before_ms * result.ratio
+        sure = not result.low <= 1.0 <= result.high
+        return Change(result.before_ms, result.before_ms * result.ratio, sure)
 
     def agrees(self, old: View, new: View, gain: float) -> bool:
         """Whether the whole model is faster, or, where the gain is too small to be told from noise there, whether it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reconv.measure import Times
+from reconv.measure import Times, median_interval
 
 
 def times(seconds: list[float], turns: tuple[int, ...], cpu: float = 0.0) -> Times:
@@ -35,3 +35,17 @@ def test_numbers_of_a_table() -> None:
     assert values.cpu_seconds_per_frame == pytest.approx(0.005)
     assert values.to_json()["ms"] == {"mean": 2.5, "p50": 2.5, "p95": 3.85, "p99": 3.97, "cpu": 5.0}
     assert values.spread == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("count", "rank"), [(1, 1), (5, 1), (6, 1), (9, 2), (12, 3), (40, 14), (100, 40)])
+def test_ranks_of_the_interval_are_those_of_the_tables(count: int, rank: int) -> None:
+    """Conover, "Practical Nonparametric Statistics", sign test at 95 %."""
+    shuffled = np.random.default_rng(0).permutation(np.arange(1.0, count + 1))
+    assert median_interval(shuffled) == (rank, count + 1 - rank)
+
+
+def test_interval_holds_the_median_as_often_as_it_says() -> None:
+    random = np.random.default_rng(1)
+    drawn = [median_interval(random.exponential(size=30)) for _ in range(2000)]
+    held = np.mean([low <= np.log(2) <= high for low, high in drawn])
+    assert 0.95 <= held < 0.975

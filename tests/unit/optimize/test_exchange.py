@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 import reconv
 from reconv.errors import InputError, ModelError
+from reconv.exchange.meter import Change
 from reconv.exchange.rule import Example
 from reconv.graph import to_onnx
 from reconv.optimize import exchange as door
@@ -100,7 +101,7 @@ def test_measured_gains_are_kept_only_when_the_whole_model_is_faster(target: str
 def test_where_the_whole_model_is_not_faster_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     from reconv.optimize.measured import Measured, Paired
 
-    monkeypatch.setattr(Measured, "change", lambda *_: (2.0, 1.0))
+    monkeypatch.setattr(Measured, "change", lambda *_: Change(2.0, 1.0))
     monkeypatch.setattr(Measured, "whole", lambda *_: Paired(1.0, 1.1, 1.1, 1.05, 1.15))
     found = _ask(_model(), cost="measured")
     assert not found.report.applied

@@ -70,7 +70,7 @@ def test_a_measurement_is_taken_once(target: str) -> None:
     meter = Measured(target, 1, memo, part_seconds=0.0, whole_seconds=0.0)
     first = meter.change(old, new)
     assert first is not None
-    assert first[0] > 0
+    assert first.before > 0
     assert meter.measured == 1
     again = Measured(target, 1, memo, part_seconds=0.0, whole_seconds=0.0)
     assert again.change(old, new) == first
