@@ -54,7 +54,7 @@ format: $(STAMP) ## put the sources into the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## all benchmarks (an idle machine, three quarters of an hour); writes docs/benchmarks.md
+bench: $(STAMP) ## all benchmarks (an idle machine, two hours); writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 native: ## developers' build of the core: build/native, _core*.so put into src/reconv at once

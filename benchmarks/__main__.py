@@ -1,7 +1,8 @@
 """Runs the benchmarks, writes one JSON per suite, and docs/benchmarks.md and the table of README.md out of them.
 
-python -m benchmarks                 all suites (an idle machine, three quarters of an hour)
+python -m benchmarks                 all suites (an idle machine, two hours)
 python -m benchmarks dense busy      these
+python -m benchmarks exchange --threads 1    at this number of threads alone
 python -m benchmarks --report        no measurements: write the pages anew from the JSON that is there
 python -m benchmarks --tiny --results out/    see that all of it runs; the figures mean nothing
 """
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; none means all")
     parser.add_argument("--tiny", action="store_true", help="small sizes and few frames; needs --results elsewhere")
+    parser.add_argument("--threads", type=int, help="measure at this number of threads alone")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the pages")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the JSON")
     options = parser.parse_args(arguments)
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.tiny and own_results:
         parser.error("figures of --tiny mean nothing: name another folder with --results")
     options.results.mkdir(parents=True, exist_ok=True)
-    told = Options(options.tiny, asset, lambda line: print(line, file=sys.stderr, flush=True))
+    told = Options(options.tiny, asset, lambda line: print(line, file=sys.stderr, flush=True), options.threads)
     for name in [] if options.report else options.suites or SUITES:
         try:
             measured = SUITES[name](told)

@@ -12,14 +12,18 @@ from reconv.measure import PEERS, Contestant, Pace, allowed_threads
 
 @dataclass(frozen=True)
 class Options:
-    """tiny: small sizes and few frames, to see that a suite still runs; its figures mean nothing."""
+    """tiny: small sizes and few frames, to see that a suite still runs; its figures mean nothing. only_threads: measure
+    at this number of threads alone."""
 
     tiny: bool
     asset: Callable[[str], Path]
     say: Callable[[str], None]
+    only_threads: int | None = None
 
     @property
     def threads(self) -> tuple[int, ...]:
+        if self.only_threads is not None:
+            return (self.only_threads,)
         return (1,) if self.tiny or allowed_threads() == 1 else (1, 2)
 
     @property
