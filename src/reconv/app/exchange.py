@@ -25,6 +25,7 @@ from reconv.cache import Cache
 from reconv.cache.tiers import DiskTier
 from reconv.errors import InputError
 from reconv.graph import Graph, load
+from reconv.graph.external import external_files
 from reconv.optimize.exchange import COSTS, Exchanged
 from reconv.optimize.exchange import exchange as exchanged
 from reconv.optimize.measured import TARGETS
@@ -57,6 +58,9 @@ def exchange(
     ),
     recipe: str = typer.Option("raw", help=f"What the model needs around the frames: {', '.join(RECIPES)}."),
     threads: int | None = typer.Option(None, min=1, help="Of the target. Default: what affinity and quota allow."),
+    seconds: float | None = typer.Option(
+        None, min=0.0, help="After these the search begins nothing new; what it has found by then counts."
+    ),
     memo: str | None = typer.Option(
         None,
         help="The folder where measurements are kept, so that a second search takes none. "
@@ -71,7 +75,7 @@ def exchange(
         raise InputError("--memo and --no-memo exclude one another")
     if cost not in COSTS:
         raise InputError(f"no cost is called {cost!r}; there are {', '.join(COSTS)}")
-    check_targets({"--output": output, "--html": html}, (model, data))
+    check_targets({"--output": output, "--html": html}, (model, *external_files(model), data))
     wanted = parse_size(size)
     graph = load(model)
     samples = _samples(graph, data, recipe, wanted)
@@ -90,6 +94,7 @@ def exchange(
                 threads=threads,
                 samples=samples,
                 memo=None if kept is None else Cache(1 << 20, "lru", below=kept),
+                seconds=float("inf") if seconds is None else seconds,
                 say=lambda what: status.update(Text(f"{what} ...")),
             )
         finally:
@@ -155,6 +160,7 @@ def _print(result: Exchanged, output: str | None) -> None:
     show(words.bugs(report), "bold red")
     show(words.done(report))
     show(words.declined(report))
+    show(words.unproved(report))
     show(words.refused(report))
     show(words.sides(report))
     talk.print(words.setting(report), markup=False)

@@ -37,7 +37,13 @@ def exchange_page(name: str, graph: Graph, result: Exchanged) -> str:
         *([element("p", {"class": "bad"}, text(failed.title)), table(failed, "bad")] if failed.rows else []),
         tiles(_facts(result)),
         _drawing(before, after),
-        *_sections(words.done(report), words.declined(report), words.refused(report), words.sides(report)),
+        *_sections(
+            words.done(report),
+            words.declined(report),
+            words.unproved(report),
+            words.refused(report),
+            words.sides(report),
+        ),
     ]
     rules = words.explained(report)
     return page(f"{name}: exchange", *head, *parts, *([details(rules.title, table(rules))] if rules.rows else []))

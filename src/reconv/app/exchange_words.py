@@ -8,19 +8,31 @@ from typing import Any, TypeVar
 
 from reconv.app.console import in_bytes, number
 from reconv.app.grid import Grid
+from reconv.exchange.found import Declined, Gain, Refused, Unproved
 from reconv.exchange.rules import RULES
-from reconv.exchange.search import Declined, Gain, Refused
 from reconv.optimize.exchange_report import Report
 
-__all__ = ["bugs", "declined", "done", "explained", "proof", "refused", "setting", "sides", "verdict"]
+__all__ = [
+    "bugs",
+    "declined",
+    "done",
+    "explained",
+    "proof",
+    "refused",
+    "setting",
+    "sides",
+    "unproved",
+    "verdict",
+]
 
 T = TypeVar("T")
 COSTS = {"measured": "measured milliseconds", "macs": "operations", "memory": "peak bytes of maps"}
-COUNTED = "more operations"  # the search's reason not to measure: such costs are operations, whatever the meter
 
 
 def verdict(report: Report) -> str:
     """One sentence: whether anything pays, and what it is worth."""
+    if report.proof is not None and not report.proof.holds and not report.applied:
+        return f"FAULT: {report.reason}. The model stays as it is; please report this."
     if not report.applied:
         return f"Nothing pays: the model stays as it is ({report.reason})."
     swaps = sum(report.counts.values())
@@ -41,7 +53,8 @@ def setting(report: Report) -> str:
     made = report.setting
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in made.shapes.items())
     where = f" on {made.target}, {made.threads} thread{'s' * (made.threads != 1)}" if made.cost == "measured" else ""
-    return f"cost: {COSTS[made.cost]}{where}; {shapes}"
+    late = "" if report.complete else "; the time was up before the search was through"
+    return f"cost: {COSTS[made.cost]}{where}; {shapes}{late}"
 
 
 def proof(report: Report) -> str:
@@ -99,10 +112,15 @@ def done(report: Report) -> Grid:
     rows, unit = [], report.setting.unit
     traded: Counter[str] = Counter()
     for rules, gains in _grouped(report.gains, lambda gain: gain.rules):
-        traded.update(name for gain in gains for name in gain.rules)
+        for gain in gains:
+            traded.update(
+                {n: report.counts[n] for n in gain.rules} if gain.node == "" else dict.fromkeys(gain.rules, 1)
+            )
         before, after = _sums(gains)
         amounts = (_amount(before, unit), _amount(after, unit), _change(before, after))
-        rows.append((_names(rules), str(len(gains)), *amounts))
+        one = gains[0].node == ""
+        times = sum(report.counts[name] for name in rules) if one else len(gains)
+        rows.append((_names(rules), str(times), *amounts))
     for name, count in sorted(report.counts.items(), key=lambda pair: -pair[1]):
         if (rest := count - traded[name]) > 0:
             rows.append((name, str(rest), "", "", "never more work"))
@@ -118,8 +136,7 @@ def done(report: Report) -> Grid:
 def declined(report: Report) -> Grid:
     """Swaps that may be done and do not pay."""
     rows, unit = [], report.setting.unit
-    for (rules, reason), group in _grouped(report.declined, lambda one: (one.rules, one.reason)):
-        counted = "operations" if reason == COUNTED else unit
+    for (rules, reason, counted), group in _grouped(report.declined, lambda one: (one.rules, one.reason, one.unit)):
         amounts = [_amount(value, counted) + (f" {counted}" if counted != unit else "") for value in _sums(group)]
         rows.append((_names(rules), str(len(group)), *amounts, reason))
     head = ("swap", "times", f"before, {unit}", f"after, {unit}", "why")
@@ -141,9 +158,18 @@ def bugs(report: Report) -> Grid:
     return Grid("FAILED THEIR PROOF (not done; please report them)", ("rule", "node", "what differs"), rows)
 
 
+def unproved(report: Report) -> Grid:
+    """Swaps that nothing is known against, but that could not be evaluated, by rule and reason."""
+    rows = []
+    for (rule, reason), group in _grouped(report.unproved, lambda one: (one.rule, one.reason)):
+        rows.append((rule, str(len(group)), reason, _places(group)))
+    return Grid("not proved, and not done", ("rule", "times", "why", "where"), rows, frozenset({1}))
+
+
 def explained(report: Report) -> Grid:
     """What the rules are that the other tables name."""
     named = set(report.counts) | {refusal.rule for refusal in report.refused} | {bug.rule for bug in report.bugs}
+    named |= {swap.rule for swap in report.unproved}
     named |= {name for swap in report.declined for name in swap.rules}
     rows = [(rule.name, rule.family, rule.swap) for rule in RULES if rule.name in named]
     return Grid("the rules", ("rule", "family", "swap"), rows)
@@ -176,7 +202,7 @@ def _names(rules: Sequence[str]) -> str:
     return ", then ".join(rules)
 
 
-def _places(group: Sequence[Refused]) -> str:
+def _places(group: Sequence[Refused] | Sequence[Unproved]) -> str:
     return group[0].node + (f" and {len(group) - 1} more" if len(group) > 1 else "")
 
 

@@ -18,6 +18,7 @@ from reconv.engine.model import Model
 from reconv.engine.placement import Placement
 from reconv.errors import ModelError
 from reconv.exchange.view import View, look
+from reconv.graph.external import external_files
 
 __all__ = ["inspect"]
 
@@ -32,7 +33,7 @@ def inspect(
     json: bool = typer.Option(False, "--json", help="As JSON."),
 ) -> None:
     """Show where each node of a model runs and why."""
-    check_targets({"--html": html}, (model,))
+    check_targets({"--html": html}, (model, *external_files(model)))
     wanted = parse_size(size)
     network = open_model(model, None, wanted)
     shapes = known_shapes(network, wanted, shape)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from reconv.errors import ModelError
+from reconv.exchange.float64 import is_known
 from reconv.exchange.float64.elementwise import BINARY, UNARY
 from reconv.exchange.view import View
 from reconv.graph import Node, Rewrite
@@ -212,6 +213,8 @@ def _is_local(border: Border, node: Node) -> bool:
     """Whether a node does the same whatever the size of its maps."""
     kind, get = node.op_type, node.attributes.get
     constants = [border.constant(name) for name in node.inputs]
+    if not is_known(node):  # its results are not computed; a node that reads one would need its true size
+        return not any(name in other.inputs for other in border.nodes for name in node.outputs)
     if kind in _LOCAL:
         return get("output_shape") is None
     if kind in BINARY:

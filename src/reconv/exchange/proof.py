@@ -7,7 +7,11 @@ the error in units of u = 2^-24, an element y may differ by
     8 u (e + |y|) + what float64 itself rounds
 
 where the term in |y| is for one rounded number that multiplies a whole sum. A rewrite that brings no rounded number has
-to agree to the accuracy of float64. Integers have to be equal.
+to agree to the accuracy of float64. Integers have to be equal. Zeros of either sign are equal: sums in another order
+give either.
+
+An operator that the evaluator does not know is a function of which nothing is known but that equal inputs give equal
+results (`reconv.exchange.unknown`).
 
 A proof on drawn inputs is not one in logic: what it refutes is wrong, and what it lets pass is right on inputs that are
 negative, large, tiny and constant, on single pixels of every channel, at corners and borders, and on real activations.
@@ -24,8 +28,9 @@ import numpy as np
 from reconv.errors import ModelError, one_line
 from reconv.exchange.border import Border
 from reconv.exchange.draws import draws
-from reconv.exchange.float64 import SPREAD, UNIT, Value, evaluate, exact, rounded
+from reconv.exchange.float64 import SPREAD, UNIT, OperatorUnknown, Value, evaluate, exact, rounded
 from reconv.exchange.same import same_expression
+from reconv.exchange.unknown import Unknowns
 from reconv.exchange.view import View
 from reconv.graph import Rewrite
 
@@ -33,6 +38,7 @@ __all__ = ["Proof", "prove"]
 
 Array = np.ndarray[Any, Any]
 SEED = 4
+_UNDERFLOW = float(np.finfo(np.float64).tiny)  # below it, roundings do not shrink any further
 ENOUGH = 0.25  # of a result has to be finite for one of the inputs: NaN equals NaN, but proves nothing
 
 
@@ -42,12 +48,15 @@ class Proof:
 
     worst: the largest difference over its tolerance, infinite where nothing could be compared. reason: why it does
     not hold, ``""`` where it does. cases: inputs on which both sides were compared, 0 where they are one expression.
+    evaluated: False where nothing is known to be wrong, but nothing could be compared either: an operator or a size is
+    not known, maps are too large for the memory, or no result is a finite number.
     """
 
     holds: bool
     worst: float
     reason: str
     cases: int
+    evaluated: bool = True
 
 
 @dataclass(eq=False)
@@ -60,22 +69,25 @@ class _Trial:
     cases: int = 0
     reason: str = ""
     stuck: str = ""  # why the old side could not be evaluated
+    known: bool = True  # whether all operators of the new side are
     finite: float = 0.0  # the largest part of a result that was a number
 
     def run(self, word: str, feeds: Mapping[str, Array]) -> bool:
         """Compare both sides on these inputs; whether to go on."""
         rewrite, opset = self.border.rewrite, self.border.view.opset
         given = {**self.fixed, **{name: exact(array) for name, array in feeds.items()}}
+        unknowns = Unknowns(self.border.view, frozenset(name for node in rewrite.before for name in node.inputs))
         try:
-            before = evaluate(rewrite.before, given, opset)
+            before = evaluate(rewrite.before, given, opset, unknowns.first)
         except ModelError as error:
             self.stuck = str(error)
             return True  # the model does not run at these sizes either, or another size may do
         sizes = ", ".join("x".join(map(str, array.shape)) for array in feeds.values())
         where = f"on {word} inputs of {sizes}"
         try:
-            after = evaluate(rewrite.after, given, opset)
+            after = evaluate(rewrite.after, given, opset, unknowns.again)
         except ModelError as error:
+            self.known = not isinstance(error, OperatorUnknown)
             self.reason, self.worst = f"{where} the new side fails: {error}", float("inf")
             return False
         self.cases += 1
@@ -116,16 +128,22 @@ def prove(view: View, rewrite: Rewrite, feeds: Sequence[Mapping[str, Array]] = (
     try:
         _try_all(trial, feeds)
     except ModelError as error:
-        return Proof(False, float("inf"), str(error), trial.cases)
+        return _not_evaluated(str(error), trial)
+    except MemoryError:
+        return _not_evaluated("the maps are too large to be evaluated", trial)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # attributes that make no sense
         return Proof(False, float("inf"), f"no inputs can be drawn: {one_line(error)}", trial.cases)
     if trial.reason:
-        return Proof(False, trial.worst, trial.reason, trial.cases)
+        return Proof(False, trial.worst, trial.reason, trial.cases, trial.known)
     if not trial.cases:
-        return Proof(False, float("inf"), f"the old side cannot be evaluated: {trial.stuck}", 0)
+        return _not_evaluated(f"the old side cannot be evaluated: {trial.stuck}", trial)
     if trial.finite < ENOUGH:
-        return Proof(False, float("inf"), "no input gives finite results", trial.cases)
+        return _not_evaluated("no input gives finite results", trial)
     return Proof(True, trial.worst, "", trial.cases)
+
+
+def _not_evaluated(reason: str, trial: _Trial) -> Proof:
+    return Proof(False, float("inf"), reason, trial.cases, evaluated=False)
 
 
 def _try_all(trial: _Trial, feeds: Sequence[Mapping[str, Array]]) -> None:
@@ -171,7 +189,7 @@ def _compare(old: Value, new: Value) -> tuple[float, str]:
             at = tuple(int(i) for i in np.argwhere(~(same | finite))[0])
             return float("inf"), f"is {b[at]} instead of {a[at]} at {at}"
         difference = np.where(same, 0.0, np.abs(a - b))
-        tolerance = np.maximum(_tolerance(old), _tolerance(new)) + old.noise + new.noise
+        tolerance = np.maximum(_tolerance(old), _tolerance(new)) + old.noise + new.noise + _UNDERFLOW
         ratio = np.where(same, 0.0, difference / tolerance)
     ratio = np.where(np.isnan(ratio), np.inf, ratio)
     flat = int(ratio.argmax())

@@ -13,7 +13,7 @@ import numpy as np
 
 from reconv.errors import ModelError
 from reconv.exchange.view import View
-from reconv.graph import Graph, Node, extract, load
+from reconv.graph import Graph, Node, extract
 
 __all__ = ["Region", "region"]
 
@@ -66,11 +66,6 @@ def region(old: View, new: View) -> Region | None:
     except ModelError:  # a value that cannot be an input of a model: a sequence, or beyond protobuf's limit
         return None
     return Region(cut[0], cut[1], shapes, types)
-
-
-def region_graphs(found: Region) -> tuple[Graph, Graph]:
-    """Both parts as graphs, for their digests."""
-    return load(found.before), load(found.after)
 
 
 def _around(view: View, changed: list[Node], kept: set[int]) -> set[int]:

@@ -125,7 +125,7 @@ def look(graph: Graph, sizes: Mapping[str, tuple[int, ...]] | None = None) -> Vi
     outputs = [info.name for info in graph.outputs if info.name in produced]
     if not outputs:
         return View(graph, {}, {})
-    free = {info.name: info.shape for info in graph.inputs}
+    free = {info.name: info.shape for info in graph.inputs if info.has_rank}
     part = extract(graph, names, outputs, free)
     shapes = infer(part)
     fixed = shapes if not sizes else infer(extract(graph, names, outputs, {**free, **sizes}))

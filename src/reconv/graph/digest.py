@@ -31,7 +31,7 @@ def digest(graph: Graph) -> str:
     feed(state, [repr(opsets), _borders(graph.inputs), _borders(graph.outputs), functions])
     for node in graph.nodes:
         attributes = [[key, _plain(value)] for key, value in sorted(node.attributes.items())]
-        feed(state, [node.op_type, node.domain, list(node.inputs), list(node.outputs), attributes])
+        feed(state, [node.op_type, node.domain, node.overload, list(node.inputs), list(node.outputs), attributes])
     for name in sorted(graph.constants):
         feed(state, [name, digest_array(graph.constants[name])])
     return state.hexdigest()

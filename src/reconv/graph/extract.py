@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node
-from reconv.graph.write import to_ir
+from reconv.graph.write import OLDEST_IR, in_one_message, to_ir
 
 __all__ = ["extract", "reads"]
 
@@ -38,13 +38,14 @@ def extract(
         inputs: names where to cut; also any of the model's inputs that the part reads must be among them. `reads`
             tells which of many possible cuts are needed.
         outputs: names to compute, each the output of a node of the part.
-        shapes: shape of each input; an input that is missing here gets the model's own shape.
+        shapes: shape of each input; an input that is missing here gets the model's own shape, or none where the model
+            does not even tell its rank.
         values: names that are known constants by now.
         types: of inputs whose type the file does not say; others are float32, as the engine's maps are.
 
     Raises:
-        ModelError: an output needs a model input that is not in ``inputs``, or is no node's output, or the part is too
-            large for one protobuf message (2 GB).
+        ModelError: an output needs a model input that is not in ``inputs``, or is no node's output, or the part's
+            weights are more than one protobuf message takes (2 GB).
     """
     values = dict(values or {})
     wanted, constants, _ = _needed(graph, set(inputs) | values.keys(), outputs)
@@ -52,23 +53,30 @@ def extract(
     sources = {v.name: v for v in graph.source.graph.inputs} | {
         v.name: v for node in graph.source.graph for v in node.outputs
     }
-    initializers = [_initializer(graph, name) for name in constants if name not in values]
     used = {name for node in wanted for name in node.reads}
+    taken = [graph.constants[name] for name in constants if name not in values]
+    in_one_message([*taken, *(value for name, value in values.items() if name in used)], "the part for ONNX Runtime")
+    declared = {info.name: info.shape for info in graph.inputs if info.has_rank}
+    initializers = [_initializer(graph, name) for name in constants if name not in values]
     initializers += [numpy_helper.from_array(np.asarray(v), name) for name, v in values.items() if name in used]
     part = helper.make_graph(
         [_serialized(node, source.get(node.name)) for node in wanted],
         "part",
-        [_value_info(sources.get(name), name, shapes.get(name), (types or {}).get(name)) for name in inputs],
+        [
+            _value_info(sources.get(name), name, shapes.get(name, declared.get(name)), (types or {}).get(name))
+            for name in inputs
+        ],
         [_output_info(sources.get(name), name) for name in outputs],
         initializers,
     )
     model = helper.make_model(
         part,
         opset_imports=[helper.make_opsetid(d, v) for d, v in graph.source.opset_imports.items()],
-        ir_version=graph.source.ir_version,
+        ir_version=max(graph.source.ir_version, OLDEST_IR),
     )
     known = graph.source.functions
-    if any((node.domain, node.op_type) in {(f.domain, f.name) for f in known.values()} for node in wanted) or any(
+    names = {(f.domain, f.name, f.overload) for f in known.values()}
+    if any((node.domain, node.op_type, node.overload) in names for node in wanted) or any(
         node.captures or _has_subgraph(node) for node in wanted
     ):
         model.functions.extend(ir.serde.serialize_function(function) for function in known.values())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["Graph", "Node", "TensorInfo"]
+__all__ = ["Graph", "NoItems", "Node", "TensorInfo"]
 
 Shape = tuple[int, ...]
 
@@ -23,16 +23,32 @@ Shape = tuple[int, ...]
 class TensorInfo:
     """Name, type and shape of a model's input or output.
 
-    ``shape`` has an int for a fixed size, the name of a free size, or None for a free size without a name.
+    ``shape`` has an int for a fixed size, the name of a free size, or None for a free size without a name. Where the
+    file says nothing about the shape, not even how many axes there are, it is ``()`` and ``has_rank`` is False.
     """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...]
+    has_rank: bool = True
 
     def __str__(self) -> str:
+        if not self.has_rank:
+            return f"{self.name}: {self.dtype} of any shape"
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
         return f"{self.name}: {self.dtype} ({sizes})"
+
+
+class NoItems(tuple[Any, ...]):
+    """An empty list among a node's attributes. ``kind`` tells what it would be a list of: floats are no integers."""
+
+    kind: ir.AttributeType
+
+    @classmethod
+    def of(cls, kind: ir.AttributeType) -> NoItems:
+        found = cls()
+        found.kind = kind
+        return found
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ class Node:
 
     ``captures`` are names of the surrounding graph that the subgraphs of If, Loop and Scan read: inputs that ONNX does
     not list. ``attributes`` holds python values: int, float, str, tuples of them, numpy arrays for tensors; a
-    subgraph is an opaque object.
+    subgraph is an opaque object. ``overload`` tells functions of the model apart that have one domain and name.
     """
 
     name: str
@@ -51,6 +67,7 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     captures: tuple[str, ...] = ()
+    overload: str = ""
 
     @property
     def reads(self) -> tuple[str, ...]:

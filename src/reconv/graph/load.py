@@ -3,7 +3,8 @@
 Accepts a path, the bytes of a file, or an ``onnx.ModelProto``. External data is read now, so that a missing file is
 found here and not at the first frame. What onnx-ir or protobuf say about a bad file is turned into one line.
 Old habits of exporters are evened out: weights listed as graph inputs are constants, nodes get unique names, and the
-order is made topological. Model-local functions, If, Loop and Scan stay nodes.
+order is made topological. Model-local functions, If, Loop and Scan stay nodes. A declared size of 0 or less, which
+exporters write for one that they do not know, is a free size.
 """
 
 from __future__ import annotations
@@ -19,21 +20,22 @@ import onnx
 import onnx_ir as ir
 
 from reconv.errors import ModelError, one_line
-from reconv.graph.graph import Graph, Node, TensorInfo
+from reconv.graph.graph import Graph, Node, NoItems, TensorInfo
 
 __all__ = ["OLDEST_OPSET", "Source", "load", "with_shapes"]
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 OLDEST_OPSET = 9
+FILE_NAME = "name in the file"  # of a node that was given another, among its onnx-ir metadata
 
 
 def load(source: Source) -> Graph:
     """The model in a file, in bytes, or in a ``ModelProto`` (which is not changed).
 
     Raises:
-        ModelError: no such file, not an ONNX model, truncated, external data missing, an opset before 9, a cycle, or
-            a node that reads a value that nothing produces.
+        ModelError: no such file, not an ONNX model, truncated, external data missing, an opset before 9, a cycle, a
+            node that reads a value that nothing produces, or weights that are kept as sparse initializers.
     """
     where = _describe(source)
     model = _read(source, where)
@@ -82,7 +84,9 @@ def with_shapes(graph: Graph, shapes: Mapping[str, Sequence[int | str | None]]) 
             raise ModelError(f"input {known[name]} cannot have the shape {tuple(shape)}: {len(known[name].shape)} axes")
         if any(isinstance(size, int) and size < 1 for size in shape):
             raise ModelError(f"input {known[name]} cannot have the shape {tuple(shape)}: sizes begin at 1")
-    inputs = tuple(replace(i, shape=tuple(shapes.get(i.name, i.shape))) for i in graph.inputs)
+    inputs = tuple(
+        replace(i, shape=tuple(shapes[i.name]), has_rank=True) if i.name in shapes else i for i in graph.inputs
+    )
     outputs = tuple(replace(o, shape=(None,) * len(o.shape)) for o in graph.outputs)
     return replace(graph, inputs=inputs, outputs=outputs)
 
@@ -94,16 +98,20 @@ def _describe(source: object) -> str:
 def _read(source: Source, where: str) -> ir.Model:
     try:
         if isinstance(source, onnx.ModelProto):
-            model = ir.from_proto(source)
+            proto = source
         elif isinstance(source, bytes):
-            model = ir.from_proto(onnx.ModelProto.FromString(source))
+            proto = onnx.ModelProto.FromString(source)
         elif isinstance(source, (str, os.PathLike)):
             if not Path(source).is_file():
                 reason = "is a folder" if Path(source).is_dir() else "does not exist"
                 raise ModelError(f"{where} {reason}; expected an ONNX file")
-            model = ir.load(source)
+            proto = onnx.load(source, load_external_data=False)
         else:
             raise ModelError(f"cannot load a {type(source).__name__}; expected a path, bytes or an onnx.ModelProto")
+        _refuse_sparse(proto.graph, where)
+        model = ir.from_proto(proto)
+        if isinstance(source, (str, os.PathLike)):
+            ir.external_data.set_base_dir(model.graph, os.path.dirname(source))
     except ModelError:
         raise
     except Exception as error:  # protobuf and onnx-ir raise many kinds; all of them mean a bad file
@@ -118,6 +126,19 @@ def _read(source: Source, where: str) -> ir.Model:
     return model
 
 
+def _refuse_sparse(graph: onnx.GraphProto, where: str) -> None:
+    """onnx-ir leaves them out without a word, here and in bodies."""
+    if graph.sparse_initializer:
+        raise ModelError(
+            f"{where} keeps {graph.sparse_initializer[0].values.name!r} as a sparse initializer, which is not "
+            "supported: write it as a dense one"
+        )
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _refuse_sparse(body, where)
+
+
 def _array(tensor: ir.TensorProtocol | None, where: str) -> np.ndarray[Any, Any]:
     if tensor is None:
         raise ModelError(f"{where} has an initializer without data")
@@ -128,14 +149,16 @@ def _array(tensor: ir.TensorProtocol | None, where: str) -> np.ndarray[Any, Any]
 
 
 def _named(graph: ir.Graph) -> Iterator[tuple[str, ir.Node]]:
-    """Nodes with a name each of its own: placement and the tail refer to nodes by name."""
+    """Nodes with a name each of its own: placement and the tail refer to nodes by name. The file's stays beside it."""
     taken: set[str] = set()
     for index, node in enumerate(graph):
         name = node.name or f"{node.op_type}_{index}"
         while name in taken:
             name = f"{name}_{index}"
         taken.add(name)
-        node.name = name
+        if name != node.name:
+            node.meta[FILE_NAME] = node.name
+            node.name = name
         yield name, node
 
 
@@ -164,6 +187,7 @@ def _node(name: str, node: ir.Node) -> Node:
         outputs=tuple(value.name or "" for value in node.outputs),
         attributes={key: _attribute(value) for key, value in node.attributes.items()},
         captures=tuple(dict.fromkeys(_captures(node))),
+        overload=node.overload,
     )
 
 
@@ -171,7 +195,9 @@ def _attribute(attribute: ir.Attr) -> Any:
     if attribute.type == ir.AttributeType.TENSOR:
         return np.asarray(attribute.as_tensor().numpy())
     value = attribute.value
-    return tuple(value) if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return tuple(value) if value else NoItems.of(attribute.type)
+    return value
 
 
 def _captures(node: ir.Node) -> Iterator[str]:
@@ -199,8 +225,8 @@ def _info(value: ir.Value, where: str) -> TensorInfo:
     dtype = value.dtype.numpy() if is_tensor and value.dtype is not None else np.dtype(object)
     sizes = () if value.shape is None else value.shape
     named = (size if isinstance(size, int) else size.value for size in sizes)
-    shape = tuple(None if isinstance(size, int) and size < 0 else size for size in named)  # -1: free, in old files
-    return TensorInfo(value.name, np.dtype(dtype), shape)
+    shape = tuple(None if isinstance(size, int) and size < 1 else size for size in named)
+    return TensorInfo(value.name, np.dtype(dtype), shape, has_rank=value.shape is not None)
 
 
 def _check_defined(nodes: list[Node], known: set[str], outputs: tuple[TensorInfo, ...], where: str) -> None:

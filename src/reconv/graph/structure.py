@@ -64,7 +64,7 @@ def structure(graph: Graph, inputs: Sequence[str] | None = None) -> Structure:
         scope.known[info.name] = _mix("input", str(places[info.name]), str(info.dtype))
     nodes = {}
     for node in graph.nodes:
-        call = _Call(node.op_type, node.domain, node.inputs, node.outputs, node.attributes)
+        call = _Call(node.op_type, node.domain, node.inputs, node.outputs, node.attributes, node.overload)
         nodes[node.name] = digests.node(call, scope, graph.source.opset_imports, 0)
     for info in graph.outputs:
         scope.digest(info.name)  # also of a constant that is an output
@@ -89,6 +89,7 @@ class _Call:
     inputs: Sequence[str]
     outputs: Sequence[str]
     attributes: Mapping[str, Any]
+    overload: str = ""
 
 
 class _Scope:
@@ -115,16 +116,14 @@ class _Digests:
     """Of one model, whose functions are hashed once."""
 
     def __init__(self, graph: Graph) -> None:
-        self._functions: dict[tuple[str, str], list[ir.Function]] = {}
-        for function in graph.source.functions.values():
-            self._functions.setdefault((function.domain, function.name), []).append(function)
-        self._bodies: dict[tuple[str, str], bytes] = {}
+        self._functions = {(f.domain, f.name, f.overload): f for f in graph.source.functions.values()}
+        self._bodies: dict[tuple[str, str, str], bytes] = {}
 
     def node(self, call: _Call, scope: _Scope, opsets: Mapping[str, int], depth: int) -> bytes:
         """The digest of a node; those of its outputs are entered into the scope."""
         domain = "" if call.domain == "ai.onnx" else call.domain
         opset = opsets.get(domain) or (opsets.get("ai.onnx", 0) if not domain else 0)
-        function = self._function(domain, call.op_type)
+        function = self._function(domain, call.op_type, call.overload)
         version, defaults = (0, {}) if function else _meaning(call.op_type, domain, opset)
         attributes = [
             [key, self._plain(value, scope, opsets, depth)]
@@ -132,7 +131,7 @@ class _Digests:
         ]
         inputs = [scope.digest(name) if name else b"" for name in _used(call.inputs)]
         outputs = ["1" if name else "" for name in _used(call.outputs)]  # how many there are can change a Split
-        found = _mix("node", call.op_type, domain, str(version), function, attributes, inputs, outputs)
+        found = _mix("node", call.op_type, domain, call.overload, str(version), function, attributes, inputs, outputs)
         for place, name in enumerate(call.outputs):
             if name:
                 scope.known[name] = _mix("output", found, str(place))
@@ -157,23 +156,22 @@ class _Digests:
         for node in body:
             names = [value.name or "" if value is not None else "" for value in node.inputs]
             made = [value.name or "" for value in node.outputs]
-            self.node(_Call(node.op_type, node.domain, names, made, node.attributes), scope, opsets, depth)
+            call = _Call(node.op_type, node.domain, names, made, node.attributes, node.overload)
+            self.node(call, scope, opsets, depth)
         results = [scope.digest(value.name or "") for value in body.outputs]
         return _mix("body", str(len(body.inputs)), results)
 
-    def _function(self, domain: str, name: str) -> bytes:
-        """Digest of a function of the model with all its overloads; empty for an operator."""
-        key = (domain, name)
+    def _function(self, domain: str, name: str, overload: str) -> bytes:
+        """Digest of a function of the model; empty for an operator."""
+        key = (domain, name, overload)
         if key not in self._bodies:
             self._bodies[key] = b""  # also of one that calls itself, which ONNX forbids
-            found = []
-            for function in self._functions.get(key, ()):
+            function = self._functions.get(key)
+            if function is not None:
                 scope = _Scope({})
                 formal = [[k, self._plain(v, scope, {}, 0)] for k, v in sorted(function.attributes.items())]
                 body = self._body(function, scope, function.opset_imports, 0)
-                found.append([function.overload, formal, body])
-            if found:
-                self._bodies[key] = _mix("function", found)
+                self._bodies[key] = _mix("function", formal, body)
         return self._bodies[key]
 
 

@@ -1,13 +1,15 @@
 """Write a graph as ONNX.
 
-What rewrites have made of the nodes is carried out on a copy of the onnx-ir model that the graph was read from. Tensors
-are shared, not copied, and metadata, functions and the bodies of If, Loop and Scan stay what they were.
+A graph whose nodes are all the file's is written as the file has it, with weights that it lists as inputs and what
+nothing reads. What rewrites have made of the nodes is carried out on a copy of the onnx-ir model that the graph was
+read from. Tensors are shared, not copied, and metadata, functions and the bodies of If, Loop and Scan stay what they
+were.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,26 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx import defs
 
 from reconv.errors import ModelError, one_line
-from reconv.graph.graph import Graph, Node
+from reconv.graph.graph import Graph, Node, NoItems
+from reconv.graph.load import FILE_NAME
 
-__all__ = ["check", "save", "to_ir", "to_onnx", "with_constants"]
+__all__ = ["OLDEST_IR", "check", "in_one_message", "save", "to_ir", "to_onnx", "with_constants"]
 
 Array = np.ndarray[Any, Any]
 LARGEST = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf's limit, less room for the graph
-NO_SHAPE = "Field 'shape' of 'type' is required"
+OLDEST_IR = 4  # the IR version since which weights need not be listed as inputs
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:
-    """The graph as an ONNX model, without constants that nothing reads.
+    """The graph as an ONNX model: the file's where no node differs, else without constants that nothing reads.
 
-    Weights that the file lists as inputs are constants here, and are no longer inputs in what is written.
+    In the latter, weights that the file lists as inputs are inputs no longer.
 
     Raises:
-        ModelError: it cannot be written; more than 2 GB fit into a file only by `save`.
+        ModelError: it cannot be written.
     """
     try:
         return ir.to_proto(_built(graph))
@@ -41,26 +45,38 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
 
 
 def check(graph: Graph) -> None:
-    """Ask ONNX's own checker. What is too large for one protobuf message is let through.
+    """Ask ONNX's own checker.
 
-    Outputs whose shape the file does not give are common, and no mistake here: they get the inferred one first.
+    Inputs and outputs whose shape the file does not give are common, and no mistake here.
 
     Raises:
-        ModelError: the model is not valid ONNX: an unknown operator or attribute, an input that is missing.
+        ModelError: the model is not valid ONNX (an unknown operator or attribute, an input that is missing), or its
+            weights are more than one protobuf message takes (2 GB).
     """
-    if sum(array.nbytes for array in graph.constants.values()) > LARGEST:
-        return
+    in_one_message(graph.constants.values(), "the model")
     try:
-        onnx.checker.check_model(onnx.shape_inference.infer_shapes(to_onnx(graph)))
-    except onnx.checker.ValidationError as error:
-        if NO_SHAPE not in str(error):
-            raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
-    except onnx.shape_inference.InferenceError as error:
+        model = onnx.shape_inference.infer_shapes(to_onnx(graph))
+        for info in (*model.graph.input, *model.graph.output):
+            if info.type.HasField("tensor_type"):
+                info.type.tensor_type.shape.SetInParent()  # the checker wants the field, and does not look into it
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(f"the model is not valid ONNX: {one_line(error)}") from error
 
 
+def in_one_message(arrays: Iterable[Array], what: str) -> None:
+    """Ask whether weights fit into one protobuf message, before anything is copied.
+
+    Raises:
+        ModelError: they do not; ``what`` says whose they are.
+    """
+    size = sum(array.nbytes for array in arrays)
+    if size > LARGEST:
+        raise ModelError(f"{what} holds {size / 1e9:.1f} GB of weights, more than one protobuf message takes (2 GB)")
+
+
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
-    """Write the graph to a file; where one file cannot hold it, the weights go into ``<path>.data`` beside it.
+    """Write what `to_onnx` gives to a file; where one cannot hold it, the weights go into ``<path>.data`` beside it.
 
     Raises:
         ModelError: the folder does not exist, or the file cannot be written.
@@ -96,10 +112,16 @@ def with_constants(graph: Graph, constants: Mapping[str, Array]) -> Graph:
 
 
 def _built(graph: Graph) -> ir.Model:
-    """The onnx-ir model of the file with the graph's nodes, and without constants that nothing reads."""
+    """The onnx-ir model of the file with the graph's nodes: as it was, or without constants that nothing reads."""
     model = graph.source.clone()
     inner = model.graph
-    _carry_out(graph, inner)
+    if not _carry_out(graph, inner):
+        for node in inner:
+            node.name = node.meta.get(FILE_NAME, node.name)
+        for value in set(inner.initializers.values()) - set(inner.inputs):
+            value.type = value.shape = None  # onnx-ir would list them among the results, with what the tensors say
+        return model
+    model.ir_version = max(model.ir_version, OLDEST_IR)
     outputs = {id(value) for value in inner.outputs}
     for node in list(inner):
         unused = all(not v.uses() and id(v) not in outputs for v in node.outputs)
@@ -113,14 +135,14 @@ def _built(graph: Graph) -> ir.Model:
     return model
 
 
-def _carry_out(graph: Graph, inner: ir.Graph) -> None:
-    """Take out the nodes that the graph no longer has, and put in those that it has besides."""
+def _carry_out(graph: Graph, inner: ir.Graph) -> bool:
+    """Take out the nodes that the graph no longer has, and put in those that it has besides; whether there are any."""
     file = {node.name: node for node in inner}
     known = {node.name for node in graph.nodes}
     made = [node for node in graph.nodes if node.name not in file]
     gone = [node for name, node in file.items() if name not in known and node.op_type != "Constant"]
     if not made and not gone:
-        return
+        return False
     values: dict[str, ir.Value] = {v.name: v for v in inner.inputs if v.name}
     values |= dict(inner.initializers.items())
     values |= {v.name: v for node in inner for v in node.outputs if v.name}
@@ -146,6 +168,7 @@ def _carry_out(graph: Graph, inner: ir.Graph) -> None:
     order = sorted(inner, key=lambda node: place.get(node.name or "", -1))  # Constant nodes first
     inner.remove(order)
     inner.extend(order)
+    return True
 
 
 def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
@@ -156,12 +179,17 @@ def _constant(graph: ir.Graph, name: str, array: Array) -> ir.Value:
 
 
 def to_ir(node: Node, values: Mapping[str, ir.Value]) -> ir.Node:
-    """A node that a rewrite brought, over these values."""
+    """A node that a rewrite brought, over these values.
+
+    Raises:
+        ModelError: an attribute is an empty list, and neither the file nor the operator's schema tells of what.
+    """
     return ir.Node(
         node.domain,
         node.op_type,
         [values[name] if name else None for name in node.inputs],
-        ir.convenience.convert_attributes({key: _plain(value) for key, value in node.attributes.items()}),
+        [ir.convenience.convert_attribute(k, _plain(v), _kind(node, k, v)) for k, v in node.attributes.items()],
+        overload=node.overload,
         outputs=[ir.Value(name=name) for name in node.outputs],
         name=node.name,
     )
@@ -171,3 +199,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return ir.tensor(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _kind(node: Node, key: str, value: Any) -> ir.AttributeType | None:
+    """The type of an attribute where the value does not show it."""
+    if not isinstance(value, (tuple, list)) or value:
+        return None
+    if isinstance(value, NoItems):
+        return value.kind
+    try:
+        schema = defs.get_schema(node.op_type, node.domain)
+        return ir.AttributeType(int(schema.attributes[key].type.value))
+    except (defs.SchemaError, KeyError):
+        raise ModelError(
+            f"attribute {key!r} of {node.name!r} ({node.op_type}) is an empty list whose type is not known"
+        ) from None

@@ -62,6 +62,7 @@ def exchange(
     samples: Sequence[Mapping[str, Array]] = (),
     memo: Cache | None = None,
     rules: Sequence[Rule] = RULES,
+    seconds: float = float("inf"),
     say: Callable[[str], None] = lambda _: None,
 ) -> Exchanged:
     """Reorder a model so that it costs less and gives the same result.
@@ -77,6 +78,7 @@ def exchange(
         samples: real inputs (input name -> array) for the proofs; drawn ones are always tried too.
         memo: where measurements are kept, so that a second search takes none: a `Cache`, on disk by its tier.
         rules: those that may fire.
+        seconds: after which the search begins nothing new; what it has found by then counts.
         say: told what goes on, in a few words.
 
     Raises:
@@ -94,34 +96,46 @@ def exchange(
         if {name: array.shape for name, array in frame.items()} != fixed:
             raise InputError(f"samples have other shapes than the model is measured at: {fixed}; pass shapes=")
     count = allowed_threads() if threads is None else threads
-    view = look(graph, fixed)
-    meter: Meter = METERS[cost]() if cost in METERS else Measured(target, count, memo)
     peer_of(target)
     graphs.check(graph)
-    activations = Activations(view, frames[0] if frames else _frame(graph, fixed), fixed)
+    frame = _frame(graph, fixed, "picture", frames)
+    view = look(graph, fixed)
+    activations = Activations(view, frames[0] if frames else frame, fixed)
+    meter: Meter = METERS[cost]() if cost in METERS else Measured(target, count, memo, real=activations)
     view = activations.completed()
-    found = Search(rules, meter, activations, say).run(view)
+    found = Search(rules, meter, activations, seconds=seconds, say=say).run(view)
     say("comparing the whole models")
-    final, paired = _best(view, found.view, meter)
-    if final is not view:
-        graphs.check(final.graph)
-    tried = [*frames, *(_frame(graph, fixed, kind) for kind in _DRAWS)]
-    proof = prove_whole(graph, final.graph, tried, fixed) if final is not view else None
-    if proof is not None and not proof.holds:
-        final = view
+    tried = [*frames, *(_frame(graph, fixed, kind, frames) for kind in _DRAWS)]
+    final, paired, proof = view, None, None
+    for candidate in dict.fromkeys((found.view, found.simplified)):
+        better, paired = _better(view, candidate, meter)
+        if not better:
+            continue
+        graphs.check(candidate.graph)
+        proof = prove_whole(graph, candidate.graph, tried, fixed)
+        if proof.holds:
+            final = candidate
+            break
     setting = Setting(target, cost, meter.unit, count, fixed)
     report = Report.of(setting, (view, final), found, paired, proof)
     return Exchanged(final.graph, report)
 
 
-def _best(view: View, final: View, meter: Meter) -> tuple[View, Paired | None]:
-    """The final model, where the meter agrees that it is better than the first; else the first."""
+def _better(view: View, final: View, meter: Meter) -> tuple[bool, Paired | None]:
+    """Whether the meter says that the final model is better, or as good with fewer bytes of weights."""
     if final is view:
-        return view, None
+        return False, None
     if isinstance(meter, Measured):
         whole = meter.whole(view, final)
-        return (final if whole.high < 1.0 else view), whole
-    return (final if meter.agrees(view, final, 0.0) else view), None
+        return whole.high < 1.0, whole
+    change = meter.change(view, final)
+    if change is None:
+        return False, None
+    return change.gain > 0 or (change.gain == 0 and _weights(final) < _weights(view)), None
+
+
+def _weights(view: View) -> int:
+    return sum(array.nbytes for array in view.graph.constants.values())
 
 
 def _declared(graph: Graph, given: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -138,9 +152,20 @@ _DRAWS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
-def _frame(graph: Graph, shapes: Mapping[str, tuple[int, ...]], kind: str = "picture") -> dict[str, Array]:
-    values = drawn(shapes, {info.name: info.dtype for info in graph.inputs})
+def _frame(
+    graph: Graph, shapes: Mapping[str, tuple[int, ...]], kind: str, samples: Sequence[Mapping[str, Array]]
+) -> dict[str, Array]:
+    """Drawn input. What is not of floats (sizes, positions) is that of the first sample, where there is one.
+
+    Raises:
+        InputError: there is no room for so large an input.
+    """
+    try:
+        values = drawn(shapes, {info.name: info.dtype for info in graph.inputs})
+    except MemoryError as error:
+        raise InputError(f"an input of the shapes {dict(shapes)} does not fit into memory") from error
+    real = samples[0] if samples else {}
     return {
-        name: np.asarray(_DRAWS[kind](array), array.dtype) if array.dtype.kind == "f" else array
+        name: np.asarray(_DRAWS[kind](array), array.dtype) if array.dtype.kind == "f" else real.get(name, array)
         for name, array in values.items()
     }

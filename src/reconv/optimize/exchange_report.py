@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from reconv.exchange.search import Bug, Declined, Fired, Found, Gain, Refused
+from reconv.exchange.found import Bug, Declined, Fired, Found, Gain, Refused, Unproved
 from reconv.exchange.view import View
 from reconv.graph import multiply_adds, operations, peak_bytes
 from reconv.optimize.measured import Paired
@@ -56,10 +56,11 @@ class Setting:
 class Report:
     """One exchange.
 
-    fired: in the order in which they were done; gains: what swaps that trade were worth, in the setting's unit, of the
-    part that differs; refused: patterns whose swap would not keep the result, and why; declined: swaps that could be
-    done and do not pay; bugs: swaps that failed their proof. whole: both models on the target, None where the cost is
-    counted. applied: False where the result is the untouched model.
+    fired: in the order in which they were done; gains: what swaps were worth, in the setting's unit, of the part that
+    differs (node "": all that simplify together); refused: patterns whose swap would not keep the result, and why;
+    unproved: swaps that could not be evaluated; declined: swaps that could be done and do not pay; bugs: swaps that
+    failed their proof. None of the last four is in the result. whole: both models on the target, None where the cost is
+    counted. applied: False where the result is the untouched model. complete: False where the time was up.
     """
 
     setting: Setting
@@ -70,10 +71,12 @@ class Report:
     fired: tuple[Fired, ...]
     gains: tuple[Gain, ...]
     refused: tuple[Refused, ...]
+    unproved: tuple[Unproved, ...]
     declined: tuple[Declined, ...]
     bugs: tuple[Bug, ...]
     whole: Paired | None
     proof: WholeProof | None
+    complete: bool
 
     @staticmethod
     def of(
@@ -89,8 +92,22 @@ class Report:
             reason = f"the whole models differ: {proof.reason}"
         else:
             reason = "the whole model does not get better"
-        lists = (tuple(found.fired), tuple(found.gains), tuple(found.refused), tuple(found.declined), tuple(found.bugs))
-        return Report(setting, applied, reason, Totals.of(before), Totals.of(after), *lists, whole, proof)
+        return Report(
+            setting,
+            applied,
+            reason,
+            Totals.of(before),
+            Totals.of(after),
+            found.fired,
+            found.gains,
+            found.refused,
+            found.unproved,
+            found.declined,
+            found.bugs,
+            whole,
+            proof,
+            found.complete,
+        )
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -109,8 +126,10 @@ class Report:
             "fired": [asdict(fired) for fired in self.fired],
             "gains": [asdict(gain) for gain in self.gains],
             "refused": [asdict(refused) for refused in self.refused],
+            "unproved": [asdict(unproved) for unproved in self.unproved],
             "declined": [asdict(declined) for declined in self.declined],
             "bugs": [asdict(bug) for bug in self.bugs],
             "whole": None if self.whole is None else self.whole.to_json(),
-            "proof": None if self.proof is None else {"holds": self.proof.holds, **dict(self.proof.differences)},
+            "proof": None if self.proof is None else self.proof.to_json(),
+            "complete": self.complete,
         }

@@ -18,9 +18,9 @@ from reconv.app import exchange_words as words
 from reconv.app import main
 from reconv.app.exchange import SAMPLES, memo_folder
 from reconv.app.exchange_page import exchange_page
+from reconv.exchange.found import Refused
 from reconv.exchange.rule import Answer, Rule
 from reconv.exchange.rules import RULES
-from reconv.exchange.search import Refused
 from reconv.exchange.view import View
 from reconv.graph import Node, Rewrite, load, parse, save
 from reconv.optimize import measured
@@ -269,7 +269,7 @@ def test_a_swap_that_fails_its_proof_is_told_first(pooled: Path) -> None:
 
 def test_costs_that_were_only_counted_are_called_so(pooled: Path) -> None:
     found = reconv.exchange(pooled, cost="memory", rules=(_rule("twice", _twice),))
-    assert words.declined(found.report).rows == [("twice", "1", "96 operations", "192 operations", words.COUNTED)]
+    assert words.declined(found.report).rows == [("twice", "1", "96 operations", "192 operations", "more operations")]
 
 
 def test_models_that_differ_are_said_to_differ(pooled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_models_that_differ_are_said_to_differ(pooled: Path, monkeypatch: pytest
     found = reconv.exchange(pooled, cost="macs")
     assert words.proof(found.report) == "The whole models DIFFER, so nothing was done: output 'y' is off."
     assert words.done(found.report).title == "tried, and given up with the whole"
-    assert "Nothing pays" in words.verdict(found.report)
+    assert words.verdict(found.report).startswith("FAULT: the whole models differ: output 'y' is off.")
     monkeypatch.setattr("reconv.app.exchange.exchanged", lambda *_, **__: found)
     assert main(["exchange", str(pooled), "--cost", "macs", "--json"]) == 0
 
@@ -292,3 +292,20 @@ def test_refusals_are_gathered_by_rule_and_reason(pooled: Path) -> None:
         ("a", "2", "more work", "m and 1 more"),
         ("b", "1", "one reason", "n0"),
     ]
+
+
+def test_weights_beside_the_model_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "pooled.onnx", POOLED)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    before = (tmp_path / "weights.bin").read_bytes()
+    for option in ("-o", "--html"):
+        assert main(["exchange", str(path), option, str(tmp_path / "weights.bin"), "--cost", "macs"]) == 2
+        assert "would overwrite what is read" in capsys.readouterr().err
+    assert (tmp_path / "weights.bin").read_bytes() == before
+
+
+def test_a_search_that_runs_out_of_time_says_so(pooled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["exchange", str(pooled), "--cost", "macs", "--seconds", "0"]) == 0
+    assert "the time was up before the search was through" in " ".join(capsys.readouterr().out.split())
+    assert main(["exchange", str(pooled), "--cost", "macs", "--seconds", "1000"]) == 0
+    assert "time was up" not in capsys.readouterr().out

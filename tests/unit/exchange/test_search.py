@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from reconv.errors import ModelError
+from reconv.exchange.firing import Firing, State
+from reconv.exchange.found import Found
 from reconv.exchange.meter import Memory, Operations
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules import pool_before_conv1x1
-from reconv.exchange.search import Found, Search
+from reconv.exchange.search import Search
 from reconv.exchange.view import View, look
 from reconv.graph import Node, Rewrite, parse
 
@@ -232,3 +234,62 @@ def test_a_node_that_a_rule_trips_over_is_left_alone(mistake: Exception) -> None
     found = _search(POOLED, _rule("trips", match), POOL)
     assert "do not fit" in found.refused[0].reason
     assert _types(found) == ["AveragePool", "Conv"]
+
+
+def test_time_that_is_up_ends_the_search() -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 1.0
+        return now
+
+    view = look(POOLED.graph())
+    early = Search([POOL], Operations(), seconds=2.5, clock=clock).run(view)
+    assert not early.complete
+    assert not early.fired
+    assert Search([POOL], Operations()).run(view).complete
+
+
+def test_the_same_nodes_in_another_context_are_proved_anew() -> None:
+    """What a rule puts in depends on what stands around it: here on whether a Relu has been taken away."""
+
+    def drop(view: View, node: Node) -> Answer:
+        if node.op_type != "Relu":
+            return None
+        return Rewrite((node,), (view.node("Identity", node.inputs, node.outputs),))
+
+    def by_context(view: View, node: Node) -> Answer:
+        if node.op_type != "Mul":
+            return None
+        right = any(other.op_type == "Relu" for other in view.graph.nodes)
+        name = view.fresh("factor")
+        factor = view.graph.constants[node.inputs[1]] * np.float32(1 if right else 1.5)
+        made = view.node("Mul", (node.inputs[0], name), node.outputs)
+        return Rewrite((node,), (made,), {name: factor})
+
+    firing = Firing([])
+    example = Example("g (float[4] x) => (float[4] y, float[4] z) { z = Relu (x) y = Mul (x, k) }", {"k": (1,)})
+    state = State(look(example.graph()))
+    relu, mul = state.view.graph.nodes
+    rule = _rule("by context", by_context)
+    assert firing.fire(state, rule, mul, proved=True) is not None
+    there = firing.fire(state, _rule("drop", drop), relu, proved=False)
+    assert there is not None
+    assert firing.fire(there, rule, mul, proved=True) is None
+    assert [bug.rule for bug in firing.bugs.values()] == ["by context"]
+
+
+def test_rewrites_that_meet_are_not_done_in_one_go() -> None:
+    """Each takes its node and the one before: of three in a row, two."""
+
+    def pair(view: View, node: Node) -> Answer:
+        below = view.producer(node.inputs[0])
+        if node.op_type != "Neg" or below is None or below.op_type != "Neg":
+            return None
+        return Rewrite((below, node), (view.node("Identity", below.inputs, node.outputs),))
+
+    example = Example("g (float[4] x) => (float[4] y) { a = Neg (x) b = Neg (a) c = Neg (b) y = Neg (c) }")
+    found = _search(example, _rule("pair", pair, simplifies=True))
+    assert _types(found) == ["Identity", "Identity"]
+    assert len(found.fired) == 2

@@ -128,7 +128,7 @@ def test_the_memo_makes_a_second_search_measure_nothing(monkeypatch: pytest.Monk
 
 
 def test_real_samples_are_used_in_the_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reconv.exchange import proof, search
+    from reconv.exchange import firing, proof
 
     seen: list[Array] = []
     prove = proof.prove
@@ -137,7 +137,7 @@ def test_real_samples_are_used_in_the_proofs(monkeypatch: pytest.MonkeyPatch) ->
         seen.extend(array for feed in feeds for array in feed.values())
         return prove(view, rewrite, feeds)
 
-    monkeypatch.setattr(search, "prove", spy)
+    monkeypatch.setattr(firing, "prove", spy)
     frame = np.full(SHAPES["x"], 0.25, np.float32)
     _ask(_model(), samples=[{"x": frame}])
     assert seen  # what the batch normalization and the relu make of a constant is constant in every channel

@@ -122,3 +122,16 @@ def test_what_gains_little_has_to_agree_with_the_whole(
     old, new = _views()
     monkeypatch.setattr(Measured, "whole", lambda *_: whole)
     assert Measured("onnxruntime", 1).agrees(old, new, gain_ms) is agrees
+
+
+@pytest.mark.parametrize("kept", [{"ms": 3.0}, "nonsense", {"before_ms": 1.0}])
+def test_a_memo_that_holds_something_else_is_measured_anew(kept: object) -> None:
+    old, new = _views()
+
+    class Memo(Cache):
+        def get(self, key: object, default: object = None) -> object:
+            return kept
+
+    meter = Measured("onnxruntime", 1, Memo(1 << 20), part_seconds=0.0)
+    assert meter.change(old, new) is not None
+    assert meter.measured == 1

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reconv.errors import ModelError
 from reconv.graph import Graph, parse, with_constants
 from reconv.optimize.whole import prove_whole
 
@@ -82,3 +83,35 @@ def test_the_scales_of_a_resize_are_not_moved() -> None:
     weights = {"w": np.ones((3, 3, 1, 1), np.float32), "scales": np.array([1, 1, 2, 2], np.float32)}
     graph = parse(text, weights)
     assert prove_whole(graph, graph, _frames(), SHAPES).holds
+
+
+def test_random_outputs_are_not_compared_and_said_so() -> None:
+    text = """g (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y, float[1, 3, 8, 8] z) {
+        y = RandomNormalLike (x)
+        z = Relu (x)
+    }"""
+    graph = parse(text, {})
+    proof = prove_whole(graph, graph, _frames(), SHAPES)
+    assert proof.random == ("y",)
+    assert set(proof.differences) == {"z"}
+    assert proof.holds
+
+
+def test_sequences_are_compared_part_by_part() -> None:
+    text = """g (float[1, 3, 8, 8] x) => (seq(float[1, n, 8, 8]) y) {
+        a = Mul (x, w)
+        y = SplitToSequence <axis = 1> (a)
+    }"""
+    weights = {"w": np.full((1, 3, 1, 1), 1.5, np.float32)}
+    graph = parse(text, weights)
+    assert prove_whole(graph, graph, _frames(), SHAPES).holds
+    weights["w"][0, 2] *= np.float32(1.01)
+    assert not prove_whole(graph, parse(text, weights), _frames(), SHAPES).holds
+
+
+def test_a_model_that_does_not_run_is_one_line() -> None:
+    graph = parse("g (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) { y = mine.Op (x) }", {})
+    with pytest.raises(ModelError, match="does not run the untouched model"):
+        prove_whole(graph, graph, _frames(), SHAPES)
+    right = _graph()
+    assert "does not run the new model" in prove_whole(right, graph, _frames(), SHAPES).reason

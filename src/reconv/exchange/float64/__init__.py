@@ -7,7 +7,8 @@ the order of a reader's interest: `value` (a value and its error), `call` (an op
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,7 +25,21 @@ from reconv.exchange.float64.resize import resize, upsample
 from reconv.exchange.float64.value import SPREAD, UNIT, Value, exact, rounded
 from reconv.graph import Node
 
-__all__ = ["OPS", "SPREAD", "UNIT", "Value", "evaluate", "exact", "rounded"]
+__all__ = [
+    "OPS",
+    "SPREAD",
+    "UNIT",
+    "Inputs",
+    "OperatorUnknown",
+    "Value",
+    "evaluate",
+    "exact",
+    "is_known",
+    "rounded",
+]
+
+Inputs: TypeAlias = tuple[Value | None, ...]
+"""What a node reads, None for an optional input that is left out."""
 
 OPS: Mapping[str, Op] = {
     "AveragePool": average_pool,
@@ -50,26 +65,46 @@ OPS: Mapping[str, Op] = {
 }
 
 
-def evaluate(nodes: Sequence[Node], values: Mapping[str, Value], opset: int) -> dict[str, Value]:
+class OperatorUnknown(ModelError):
+    """An operator that `OPS` lacks, or one of another domain."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(f"the operator {node.domain}{'.' if node.domain else ''}{node.op_type} is not known")
+
+
+def is_known(node: Node) -> bool:
+    """Whether the node's operator can be evaluated."""
+    return node.op_type in OPS and node.domain in ("", "ai.onnx") and not node.captures
+
+
+def _refused(node: Node, _: Inputs) -> tuple[Value, ...]:
+    raise OperatorUnknown(node)
+
+
+def evaluate(
+    nodes: Sequence[Node],
+    values: Mapping[str, Value],
+    opset: int,
+    unknown: Callable[[Node, Inputs], tuple[Value, ...]] = _refused,
+) -> dict[str, Value]:
     """Every value that the nodes make from the given ones.
 
     Args:
         nodes: in topological order.
         values: all that the nodes read from outside, constants included.
         opset: of the model.
+        unknown: gives the results of a node whose operator is not known.
 
     Raises:
-        ModelError: an operator, or what one of its attributes asks for, is not known here, or it refuses its inputs.
+        OperatorUnknown: an operator is not known, and ``unknown`` is not given.
+        ModelError: what one of a node's attributes asks for is not known here, or it refuses its inputs.
     """
     found = dict(values)
     for node in nodes:
-        op = OPS.get(node.op_type) if node.domain in ("", "ai.onnx") and not node.captures else None
-        if op is None:
-            raise ModelError(f"the operator {node.domain}{'.' if node.domain else ''}{node.op_type} is not known")
         try:
             inputs = tuple(found[name] if name else None for name in node.inputs)
             with np.errstate(all="ignore"):
-                results = op(Call(node, inputs, opset))
+                results = OPS[node.op_type](Call(node, inputs, opset)) if is_known(node) else unknown(node, inputs)
         except ModelError:
             raise
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # numpy's words for what does not fit

@@ -5,7 +5,8 @@ With weights w and inputs x whose squared errors are e2(w) and e2(x), in units o
     e2(y) = Σ x² e2(w) + K Σ w² e2(x) + e2(bias)
 
 where K is the number of taps: channels have errors of their own, the taps of one channel may share theirs, and
-(Σ_k a_k)² <= K Σ_k a_k².
+(Σ_k a_k)² <= K Σ_k a_k². Noise is per output channel: from the largest magnitude of every input channel, and the sum of
+the magnitudes of the weights between the two.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from reconv.exchange.float64.call import Call, text
-from reconv.exchange.float64.value import Array, Value, add_errors, peak, summed
+from reconv.exchange.float64.value import Array, Value, add_errors, magnitude, noise_like, per_channel, summed
 from reconv.exchange.float64.window import Window, padded, read_window, steps
 
 __all__ = ["conv", "conv_transpose"]
@@ -34,9 +35,8 @@ def conv(call: Call) -> tuple[Value, ...]:
     of_input = None
     if x.error2 is not None:
         of_input = prod(kernel) * _correlated(x.error2, np.square(w.array), window, groups)
-    terms = inner * prod(kernel)
-    norm = float(np.abs(w.array).reshape(outer, -1).sum(axis=1).max(initial=0.0))
-    noise = norm * x.noise + terms * peak(x.array) * w.noise + summed(terms, norm * peak(x.array))
+    parts = (a.reshape(groups, outer // groups, inner, -1).sum(axis=3) for a in (magnitude(w.array), noise_like(w)))
+    noise = _noise(x, *parts, terms=inner * prod(kernel))
     return (_with_bias(call, Value(y, add_errors(of_weight, of_input), noise)),)
 
 
@@ -73,11 +73,20 @@ def conv_transpose(call: Call) -> tuple[Value, ...]:
     y = spread(x.array, w.array)
     of_weight = None if w.error2 is None else spread(np.square(x.array), w.error2)
     of_input = None if x.error2 is None else prod(kernel) * spread(x.error2, np.square(w.array))
-    terms = inner // groups * prod(kernel)
-    columns = np.abs(w.array).reshape(groups, inner // groups, outer, -1).sum(axis=(1, 3))
-    norm = float(columns.max(initial=0.0))
-    noise = norm * x.noise + terms * peak(x.array) * w.noise + summed(terms, norm * peak(x.array))
+    split = (groups, inner // groups, outer, -1)
+    parts = (a.reshape(split).sum(axis=3).swapaxes(1, 2) for a in (magnitude(w.array), noise_like(w)))
+    noise = _noise(x, *parts, terms=inner // groups * prod(kernel))
     return (_with_bias(call, Value(y, add_errors(of_weight, of_input), noise)),)
+
+
+def _noise(x: Value, weights: Array, noise: Array, *, terms: int) -> Array:
+    """Noise of sums of so many terms, (1, Cout, 1, ...).
+
+    weights, noise: (groups, Cout / groups, Cin / groups), magnitudes and noise of the weights summed over the kernel.
+    """
+    most = per_channel(magnitude(x.array)).reshape(weights.shape[0], -1, 1)
+    each = per_channel(noise_like(x)).reshape(most.shape) + summed(terms, most)
+    return np.asarray((weights @ each + noise @ most).reshape(1, -1, *(1,) * (x.array.ndim - 2)))
 
 
 def _with_bias(call: Call, y: Value) -> Value:
@@ -89,7 +98,8 @@ def _with_bias(call: Call, y: Value) -> Value:
     if bias.error2 is not None:
         error2 = (0.0 if error2 is None else error2) + np.broadcast_to(bias.error2.reshape(shape), y.array.shape)
     array = y.array + bias.array.reshape(shape)
-    return Value(array, error2, y.noise + bias.noise + summed(1, peak(array)))
+    noise = y.noise + noise_like(bias).reshape(shape) + summed(1, per_channel(magnitude(array)))
+    return Value(array, error2, noise)
 
 
 def _correlated(x: Array, weight: Array, window: Window, groups: int) -> Array:

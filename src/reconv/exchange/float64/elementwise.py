@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from reconv.exchange.float64.call import Call, Op, text
-from reconv.exchange.float64.value import DOUBLE, Array, Value, add_errors, exact, known, peak, stepped
+from reconv.exchange.float64.value import DOUBLE, Array, Value, add_errors, exact, known, magnitude, stepped
 
 __all__ = ["BINARY", "UNARY", "cast", "clip", "dropout", "identity", "minus", "plus", "times"]
 
@@ -32,7 +32,7 @@ def times(a: Value, b: Value) -> Value:
         return Value(y)
     of_a = None if a.error2 is None else a.error2 * np.square(b.array)
     of_b = None if b.error2 is None else b.error2 * np.square(a.array)
-    noise = a.noise * peak(b.array) + b.noise * peak(a.array) + DOUBLE * peak(y)
+    noise = a.noise * magnitude(b.array) + b.noise * magnitude(a.array) + DOUBLE * magnitude(y)
     return Value(y, add_errors(of_a, of_b), noise)
 
 
@@ -44,8 +44,8 @@ def divided(a: Value, b: Value) -> Value:
     inverse = 1.0 / np.square(b.array)
     of_a = None if a.error2 is None else a.error2 * inverse
     of_b = None if b.error2 is None else b.error2 * np.square(y) * inverse
-    noise = peak((a.noise + np.abs(y) * b.noise) * np.sqrt(inverse)) if a.noise or b.noise else 0.0
-    return Value(y, add_errors(of_a, of_b), noise + DOUBLE * peak(y))
+    noise = magnitude((a.noise + magnitude(y) * b.noise) * np.sqrt(inverse))
+    return Value(y, add_errors(of_a, of_b), noise + DOUBLE * magnitude(y))
 
 
 def power(a: Value, b: Value) -> Value:
@@ -62,15 +62,16 @@ def prelu(a: Value, b: Value) -> Value:
     error2 = None
     if a.error2 is not None or b.error2 is not None:
         error2 = np.where(below, known(scaled), known(a))
-    return Value(np.where(below, scaled.array, a.array), error2, max(scaled.noise, a.noise))
+    return Value(np.where(below, scaled.array, a.array), error2, np.maximum(scaled.noise, a.noise))
 
 
 def _extreme(function: Callable[[Array, Array], Array]) -> Callable[[Value, Value], Value]:
     def op(a: Value, b: Value) -> Value:
         y = function(a.array, b.array)
+        noise = np.maximum(a.noise, b.noise)
         if a.error2 is None and b.error2 is None:
-            return Value(y, None, max(a.noise, b.noise))
-        return Value(y, np.maximum(known(a), known(b)), max(a.noise, b.noise))
+            return Value(y, None, noise)
+        return Value(y, np.maximum(known(a), known(b)), noise)
 
     return op
 
@@ -81,7 +82,7 @@ def _linear(y: Array, a: Value, b: Value) -> Value:
     error2 = add_errors(a.error2, b.error2)
     if error2 is not None and error2.shape != y.shape:
         error2 = np.broadcast_to(error2, y.shape)
-    return Value(y, error2, a.noise + b.noise + DOUBLE * peak(y))
+    return Value(y, error2, a.noise + b.noise + DOUBLE * magnitude(y))
 
 
 def _folded(function: Callable[[Value, Value], Value]) -> Op:
@@ -192,10 +193,13 @@ def _with(function: Callable[..., Array], **defaults: float) -> Op:
 
 UNARY: dict[str, Op] = {
     "Abs": _plain(np.abs),
+    "Ceil": _plain(np.ceil),
     "Celu": _with(lambda x, a: np.maximum(x, 0) + a * np.expm1(np.minimum(x, 0) / a), alpha=1.0),
+    "Cos": _plain(np.cos),
     "Elu": _with(_elu, alpha=1.0),
     "Erf": _plain(_error_function),
     "Exp": _plain(np.exp),
+    "Floor": _plain(np.floor),
     "Gelu": lambda call: (stepped(_gelu(call), call.value(0)),),
     "HardSigmoid": _with(lambda x, a, b: np.clip(x * a + b, 0, 1), alpha=float(np.float32(0.2)), beta=0.5),
     "HardSwish": _plain(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
@@ -205,10 +209,13 @@ UNARY: dict[str, Op] = {
     "Neg": _plain(np.negative),
     "Reciprocal": _plain(np.reciprocal),
     "Relu": _plain(lambda x: np.maximum(x, 0)),
+    "Round": _plain(np.rint),
     "Selu": _with(
         lambda x, a, g: g * _elu(x, a), alpha=float(np.float32(1.6732632)), gamma=float(np.float32(1.050701))
     ),
     "Sigmoid": _plain(_sigmoid),
+    "Sign": _plain(np.sign),
+    "Sin": _plain(np.sin),
     "Softplus": _plain(_softplus),
     "Softsign": _plain(lambda x: x / (1 + np.abs(x))),
     "Sqrt": _plain(np.sqrt),

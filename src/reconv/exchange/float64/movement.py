@@ -8,13 +8,14 @@ from math import prod
 import numpy as np
 
 from reconv.exchange.float64.call import Call, Op, text
-from reconv.exchange.float64.value import Array, Value, exact, known
+from reconv.exchange.float64.value import Array, Value, exact, known, noise_like
 
 __all__ = ["MOVEMENTS"]
 
 
 def _moved(x: Value, move: Callable[[Array], Array]) -> Value:
-    return Value(move(x.array), None if x.error2 is None else move(x.error2), x.noise)
+    noise = move(noise_like(x)) if x.noise.any() else np.zeros(())
+    return Value(move(x.array), None if x.error2 is None else move(x.error2), noise)
 
 
 def concat(call: Call) -> tuple[Value, ...]:
@@ -24,7 +25,7 @@ def concat(call: Call) -> tuple[Value, ...]:
     error2 = None
     if any(v.error2 is not None for v in values):
         error2 = np.concatenate([known(v) for v in values], axis)
-    return (Value(array, error2, max(v.noise for v in values)),)
+    return (Value(array, error2, np.concatenate([noise_like(v) for v in values], axis)),)
 
 
 def split(call: Call) -> tuple[Value, ...]:
@@ -82,10 +83,11 @@ def pad(call: Call) -> tuple[Value, ...]:
         array = np.pad(x.array[cut], out, constant_values=value)
     else:
         array = np.pad(x.array[cut], out, mode=mode)  # type: ignore[call-overload]  # one of four words
-    error2 = None
-    if x.error2 is not None:
-        error2 = np.pad(x.error2[cut], out, **({} if mode == "constant" else {"mode": mode}))  # type: ignore[call-overload]
-    return (Value(array, error2, x.noise),)
+    error2, noise = (
+        None if a is None else np.pad(a[cut], out, **({} if mode == "constant" else {"mode": mode}))  # type: ignore[call-overload]
+        for a in (x.error2, noise_like(x))
+    )
+    return (Value(array, error2, noise),)
 
 
 def transpose(call: Call) -> tuple[Value, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from reconv.exchange.float64.call import Call
 from reconv.exchange.float64.elementwise import divided, minus, plus, times
-from reconv.exchange.float64.value import DOUBLE, Array, Value, stepped
+from reconv.exchange.float64.value import DOUBLE, Array, Value, noise_like, stepped
 
 __all__ = ["batch_normalization", "softmax"]
 
@@ -28,7 +28,7 @@ def batch_normalization(call: Call) -> tuple[Value, ...]:
 def _per_channel(value: Value, rank: int) -> Value:
     shape = (-1, *(1,) * (rank - 2)) if rank > 1 else (-1,)
     error2 = None if value.error2 is None else value.error2.reshape(shape)
-    return Value(value.array.reshape(shape), error2, value.noise)
+    return Value(value.array.reshape(shape), error2, noise_like(value).reshape(shape))
 
 
 def softmax(call: Call) -> tuple[Value, ...]:
@@ -42,4 +42,5 @@ def softmax(call: Call) -> tuple[Value, ...]:
         deviation = np.sqrt(x.error2)
         error2 = np.square(y * (deviation + (y * deviation).sum(axis=axes, keepdims=True)))
     terms = float(np.prod([x.array.shape[a] for a in axes]))
-    return (Value(y, error2, 2 * x.noise + (8 + terms) * DOUBLE),)
+    noise = 2 * noise_like(x).max(axis=axes, keepdims=True) + (8 + terms) * DOUBLE
+    return (Value(y, error2, noise),)

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from reconv.exchange.float64.call import Call
-from reconv.exchange.float64.value import DOUBLE, Array, Value, peak, summed
+from reconv.exchange.float64.value import Array, Value, magnitude, noise_like, per_channel, summed
 from reconv.exchange.float64.window import Window, padded, read_window
 
 __all__ = ["average_pool", "global_average_pool", "global_max_pool", "max_pool"]
@@ -27,7 +27,7 @@ def max_pool(call: Call) -> tuple[Value, ...]:
     window = _window(call, x.array.shape[2:])
     y = _slid(padded(x.array, window, -np.inf), window, np.maximum)
     error2 = None if x.error2 is None else _slid(padded(x.error2, window, 0.0), window, np.maximum)
-    return (Value(y, error2, x.noise),)
+    return (Value(y, error2, per_channel(noise_like(x))),)
 
 
 def average_pool(call: Call) -> tuple[Value, ...]:
@@ -38,7 +38,7 @@ def average_pool(call: Call) -> tuple[Value, ...]:
     error2 = None
     if x.error2 is not None:
         error2 = np.square(_slid(padded(np.sqrt(x.error2), window, 0.0), window, np.add) / counts)
-    return (Value(y, error2, x.noise + summed(prod(window.kernel), peak(x.array))),)
+    return (Value(y, error2, _mean_noise(x, prod(window.kernel))),)
 
 
 def global_average_pool(call: Call) -> tuple[Value, ...]:
@@ -46,14 +46,19 @@ def global_average_pool(call: Call) -> tuple[Value, ...]:
     space = tuple(range(2, x.array.ndim))
     y = x.array.mean(axis=space, keepdims=True)
     error2 = None if x.error2 is None else np.square(np.sqrt(x.error2).mean(axis=space, keepdims=True))
-    return (Value(y, error2, x.noise + summed(prod(x.array.shape[2:]), peak(x.array))),)
+    return (Value(y, error2, _mean_noise(x, prod(x.array.shape[2:]))),)
 
 
 def global_max_pool(call: Call) -> tuple[Value, ...]:
     x = call.value(0)
     space = tuple(range(2, x.array.ndim))
     error2 = None if x.error2 is None else x.error2.max(axis=space, keepdims=True)
-    return (Value(x.array.max(axis=space, keepdims=True), error2, x.noise + DOUBLE * peak(x.array)),)
+    return (Value(x.array.max(axis=space, keepdims=True), error2, per_channel(noise_like(x))),)
+
+
+def _mean_noise(x: Value, terms: int) -> Array:
+    """Of means of so many pixels of one channel."""
+    return per_channel(noise_like(x)) + summed(terms, per_channel(magnitude(x.array)))
 
 
 def _window(call: Call, size: tuple[int, ...]) -> Window:

@@ -6,7 +6,7 @@ import numpy as np
 
 from reconv.exchange.float64.call import Call
 from reconv.exchange.float64.elementwise import plus
-from reconv.exchange.float64.value import Value, add_errors, peak, summed
+from reconv.exchange.float64.value import Value, add_errors, magnitude, noise_like, summed
 
 __all__ = ["gemm", "matmul"]
 
@@ -31,17 +31,19 @@ def _product(a: Value, b: Value) -> Value:
     of_a = None if a.error2 is None else np.matmul(a.error2, np.square(b.array))
     of_b = None if b.error2 is None else np.matmul(np.square(a.array), b.error2)
     terms = a.array.shape[-1]
-    most_a, most_b = peak(a.array), peak(b.array)
-    noise = terms * (a.noise * most_b + b.noise * most_a) + summed(terms, terms * most_a * most_b)
+    size_a, size_b = magnitude(a.array), magnitude(b.array)
+    noise = np.matmul(size_a, noise_like(b) + summed(terms, size_b))
+    if a.noise.any():
+        noise = noise + np.matmul(noise_like(a), size_b)
     return Value(y, add_errors(of_a, of_b), noise)
 
 
 def _transposed(x: Value) -> Value:
-    return Value(x.array.T, None if x.error2 is None else x.error2.T, x.noise)
+    return Value(x.array.T, None if x.error2 is None else x.error2.T, noise_like(x).T)
 
 
 def _scaled(x: Value, factor: float) -> Value:
     if factor == 1.0:
         return x
     error2 = None if x.error2 is None else x.error2 * factor**2
-    return Value(x.array * factor, error2, abs(factor) * x.noise + summed(1, peak(x.array) * abs(factor)))
+    return Value(x.array * factor, error2, abs(factor) * (x.noise + summed(1, magnitude(x.array))))

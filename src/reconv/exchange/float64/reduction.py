@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from reconv.exchange.float64.call import Call, Op
-from reconv.exchange.float64.value import Array, Value, peak, summed
+from reconv.exchange.float64.value import Array, Value, magnitude, noise_like, summed
 
 __all__ = ["REDUCTIONS"]
 
@@ -38,9 +38,11 @@ def _reduction(function: Callable[..., Array], axes_since: int, *, linear: bool)
                 error2 = np.square(np.asarray(function(np.sqrt(x.error2), axis=axes, keepdims=keep)))
             else:
                 error2 = np.asarray(x.error2.max(axis=axes, keepdims=keep))
-        weight = terms if function is np.sum else 1
-        noise = weight * x.noise + (summed(terms, weight * peak(x.array)) if linear else 0.0)
-        return (Value(y, error2, noise),)
+        if linear:
+            noise = function(noise_like(x) + summed(terms, magnitude(x.array)), axis=axes, keepdims=keep)
+        else:
+            noise = noise_like(x).max(axis=axes, keepdims=keep)
+        return (Value(y, error2, np.asarray(noise)),)
 
     return op
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reconv.exchange.float64.call import Call, text
-from reconv.exchange.float64.value import DOUBLE, Array, Value, peak
+from reconv.exchange.float64.value import DOUBLE, Array, Value, magnitude, noise_like, per_channel
 
 __all__ = ["resize", "upsample"]
 
@@ -138,18 +138,22 @@ def _new_mode(call: Call) -> _Mode:
 
 
 def _resized(x: Value, sizes: list[int], factors: list[float], mode: _Mode) -> Value:
-    y, deviation, noise = x.array, None if x.error2 is None else np.sqrt(x.error2), x.noise
+    y, deviation, noise = x.array, None if x.error2 is None else np.sqrt(x.error2), noise_like(x)
     for axis, (count, factor) in enumerate(zip(sizes, factors, strict=True)):
         n = x.array.shape[axis]
         if count == n and factor == 1.0:
             continue
         pixels, weights = mode.taps(n, count, factor)
+        if axis > 1:
+            noise, size = per_channel(noise), per_channel(magnitude(y))
+        else:  # batches or channels are mixed
+            noise, size = np.asarray(noise.max(initial=0.0)), np.asarray(magnitude(y).max(initial=0.0))
         y = _mixed(y, pixels, weights, axis)
         deviation = None if deviation is None else _mixed(deviation, pixels, np.abs(weights), axis)
         if mode.kernel is not None:  # a position is off by a few roundings of n, and a kernel is no steeper than 4
             reach = float(np.abs(weights).sum(axis=1).max(initial=1.0))
-            noise = reach * noise + 4 * pixels.shape[1] * (4 + n) * DOUBLE * peak(y)
-    return Value(y, None if deviation is None else np.square(deviation), noise)
+            noise = reach * (noise + 4 * pixels.shape[1] * (4 + n) * DOUBLE * size)
+    return Value(y, None if deviation is None else np.square(deviation), np.asarray(noise))
 
 
 def _mixed(x: Array, pixels: Array, weights: Array, axis: int) -> Array:

@@ -11,14 +11,15 @@ deviations; what is left over covers errors that are not quite independent.
 Errors that pixels share (those of a convolution's weights, which act on every pixel) add up without cancelling when
 pixels are summed: sums over space add standard deviations, sums over channels add variances.
 
-``noise`` bounds the float64 rounding of the evaluation itself, one absolute number for the whole array: λ √n 2^-53
-times the sum of the magnitudes for a sum of n terms.
+``noise`` bounds the float64 rounding of the evaluation itself: λ √n 2^-53 times the sum of the magnitudes for a sum of
+n terms. It is an array that broadcasts to the value's shape: an element has its own, or all that a channel (axis 1)
+holds have one, so that nothing large hides what is wrong in a small channel beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
@@ -33,7 +34,9 @@ __all__ = [
     "add_errors",
     "exact",
     "known",
-    "peak",
+    "magnitude",
+    "noise_like",
+    "per_channel",
     "rounded",
     "stepped",
     "summed",
@@ -49,11 +52,14 @@ _SMALLEST_NORMAL = 2.0**-126  # below it, rounding errors do not shrink any furt
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """``array`` in float64 (integers and booleans as they are), ``error2`` of its shape or None where it is exact."""
+    """``array`` in float64 (integers and booleans as they are), ``error2`` of its shape or None where it is exact.
+
+    ``noise`` broadcasts to the shape of ``array``.
+    """
 
     array: Array
     error2: Array | None = None
-    noise: float = 0.0
+    noise: Array = field(default_factory=lambda: np.zeros(()))
 
     @property
     def is_float(self) -> bool:
@@ -79,20 +85,28 @@ def known(value: Value) -> Array:
     return np.zeros(value.array.shape) if value.error2 is None else value.error2
 
 
-def peak(array: Array) -> float:
-    """The largest magnitude among the finite elements; 0 where there are none."""
-    if not array.size:
-        return 0.0
-    most = max(float(array.max()), -float(array.min()))
-    if np.isfinite(most):
-        return most
-    finite = array[np.isfinite(array)]
-    return float(np.abs(finite).max()) if finite.size else 0.0
+def magnitude(array: Array) -> Array:
+    """|x| of every element, 0 for those that are not finite."""
+    size = np.abs(array)
+    return np.where(np.isfinite(size), size, 0.0)
 
 
-def summed(terms: int, magnitude: float) -> float:
-    """Noise of a sum of so many terms whose magnitudes add up to ``magnitude``."""
-    return SPREAD * sqrt(max(terms, 1)) * DOUBLE * magnitude
+def per_channel(array: Array) -> Array:
+    """The largest of each channel (axis 1), of an array without NaN that is not negative: (1, C, 1, ...)."""
+    if array.ndim < 2:
+        return np.asarray(array.max(initial=0.0))
+    axes = tuple(axis for axis in range(array.ndim) if axis != 1)
+    return np.asarray(array.max(axis=axes, keepdims=True, initial=0.0))
+
+
+def noise_like(value: Value) -> Array:
+    """The noise in the shape of the value."""
+    return np.broadcast_to(value.noise, value.array.shape)
+
+
+def summed(terms: int, size: Array) -> Array:
+    """Noise of a sum of so many terms whose magnitudes add up to ``size``."""
+    return np.asarray(SPREAD * sqrt(max(terms, 1)) * DOUBLE * size)
 
 
 def add_errors(*parts: Array | None) -> Array | None:
@@ -113,11 +127,11 @@ def stepped(function: Callable[[Array], Array], x: Value) -> Value:
     y = function(x.array)
     if not x.is_float or y.dtype.kind != "f":
         return Value(y)
-    own = 4 * DOUBLE * peak(y)
-    if x.error2 is None and not x.noise:
+    own = 4 * DOUBLE * (magnitude(y) + magnitude(x.array))  # what cancels in between is no larger than x, as in Gelu
+    if x.error2 is None and not x.noise.any():
         return Value(y, None, own)
     distance = x.noise if x.error2 is None else SPREAD * UNIT * np.sqrt(x.error2) + x.noise
     change = np.fmax(np.abs(function(x.array + distance) - y), np.abs(function(x.array - distance) - y))
     if x.error2 is None:
-        return Value(y, None, own + peak(change))
+        return Value(y, None, own + magnitude(change))
     return Value(y, np.square(change / (SPREAD * UNIT)), own)

@@ -16,7 +16,7 @@ import numpy as np
 
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.draft import Draft, attribute, is_op, needed_beside, same_attributes
-from reconv.exchange.rules.elementwise import BINARY, UNARY, constant_over_space, tail_below, write_tail
+from reconv.exchange.rules.elementwise import ARITHMETIC, FUNCTIONS, constant_over_space, tail_below, write_tail
 from reconv.exchange.rules.resizing import Resizing, read_resizing
 from reconv.exchange.view import View
 from reconv.graph import Node, Rewrite
@@ -29,7 +29,7 @@ PARAMETERS = {"BatchNormalization": 1, "Clip": 1, "PRelu": 1}  # the map is the 
 
 
 def match(view: View, node: Node) -> Answer:
-    if not is_op(node, "BatchNormalization", *UNARY, *BINARY) or len(node.outputs) != 1:
+    if not is_op(node, "BatchNormalization", *FUNCTIONS, *ARITHMETIC) or len(node.outputs) != 1:
         return None
     if any(_half_of_gate(view, node, name) for name in node.inputs):
         return None  # the Mul speaks for both

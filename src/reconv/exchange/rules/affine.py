@@ -82,12 +82,13 @@ def rounded(values: Array) -> Array | Refusal:
 
 
 def moved(view: View, affine: Affine, x: str, y: str, rank: int) -> Made:
-    """The same map from x to y, where x has the same channels and may have fewer axes than before."""
+    """The same map from x to y, where x has the same channels and may have fewer axes than before: ``rank``."""
     at = affine.node.inputs.index(affine.x)
     inputs = [x if place == at else name for place, name in enumerate(affine.node.inputs)]
     constants: dict[str, Array] = {}
     other = view.constant(affine.node.inputs[1 - at]) if affine.node.op_type != "BatchNormalization" else None
-    if other is not None and other.ndim > rank:  # (1, C, 1, 1) beside (N, C)
+    fewer = rank < len(view.shape(affine.x) or ())
+    if other is not None and (other.ndim > rank or (fewer and other.size > 1)):  # (C, 1, 1) beside (N, C)
         name = view.fresh(f"{y}/{affine.node.op_type}/constant")
         constants[name] = along_channels(other.reshape(-1), rank)
         inputs[1 - at] = name

@@ -20,13 +20,12 @@ import numpy as np
 
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Array, Convolution, Ints, read_convolution
-from reconv.exchange.rules.draft import Draft, Weights, attribute, is_op, needed_beside
+from reconv.exchange.rules.draft import SLICE_BY_INPUTS, Draft, Weights, attribute, is_op, needed_beside
 from reconv.exchange.view import View
 from reconv.graph import Node
 
 __all__ = ["RULE"]
 
-SLICE_BY_INPUTS = 10  # opset from which Slice has steps
 END = np.iinfo(np.int32).max
 
 

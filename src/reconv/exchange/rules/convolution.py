@@ -11,7 +11,7 @@ from reconv.exchange.rule import Refusal
 from reconv.exchange.view import View
 from reconv.graph import Node
 
-__all__ = ["Convolution", "read_convolution"]
+__all__ = ["Convolution", "ints", "read_convolution"]
 
 Array = np.ndarray[Any, Any]
 Ints = tuple[int, ...]
@@ -80,7 +80,7 @@ def read_convolution(view: View, node: Node | None) -> Convolution | Refusal | N
         return Refusal(f"weights of type {weight.dtype}; rules are proved for float32")
     space = weight.ndim - 2
     get = node.attributes.get
-    strides = _ints(get("strides"), (1,) * space)
+    strides = ints(get("strides"), 1, space)
     pads = _pads(view, node, weight.shape[2:], strides)
     if isinstance(pads, Refusal):
         return pads
@@ -90,7 +90,7 @@ def read_convolution(view: View, node: Node | None) -> Convolution | Refusal | N
         np.zeros(weight.shape[0], np.float32) if bias is None else bias,
         strides,
         pads,
-        _ints(get("dilations"), (1,) * space),
+        ints(get("dilations"), 1, space),
         int(get("group", 1)),
     )
 
@@ -98,9 +98,9 @@ def read_convolution(view: View, node: Node | None) -> Convolution | Refusal | N
 def _pads(view: View, node: Node, kernel: tuple[int, ...], strides: Ints) -> Ints | Refusal:
     auto = node.attributes.get("auto_pad", "NOTSET")
     auto = auto.decode() if isinstance(auto, bytes) else str(auto)
-    dilations = _ints(node.attributes.get("dilations"), (1,) * len(kernel))
+    dilations = ints(node.attributes.get("dilations"), 1, len(kernel))
     if auto == "NOTSET":
-        return _ints(node.attributes.get("pads"), (0,) * (2 * len(kernel)))
+        return ints(node.attributes.get("pads"), 0, 2 * len(kernel))
     if auto == "VALID":
         return (0,) * (2 * len(kernel))
     sizes = (view.shape(node.inputs[0]) or ())[2:]
@@ -120,5 +120,6 @@ def _pads(view: View, node: Node, kernel: tuple[int, ...], strides: Ints) -> Int
     return (*begins, *ends)
 
 
-def _ints(values: Any, default: Ints) -> Ints:
-    return default if values is None else tuple(int(value) for value in values)
+def ints(values: Any, default: int, count: int) -> Ints:
+    """An attribute that is a list of integers, or so many times its default."""
+    return (default,) * count if values is None else tuple(int(value) for value in values)

@@ -1,8 +1,8 @@
 """Nodes that give what they read are taken out.
 
-Identity; Dropout at inference; x·1, x/1, x^1, x + 0, x - 0; Cast to the type that it has; Concat, Sum, Max or Min of
+Identity; Dropout at inference; x·1, x/1, x^1, x + (-0), x - 0; Cast to the type that it has; Concat, Sum, Max or Min of
 one; Split into one; Slice of everything; Transpose to the same order; Pad by nothing; pooling over one pixel; Resize by
-1.
+1. (x + 0 makes 0 of -0, which 1/x tells apart.)
 
 Who read the result reads the operand instead. A result that the model gives out keeps its name: then the node that made
 the operand makes it under that name. Between an input and an output of the model the node stays.
@@ -17,14 +17,13 @@ import numpy as np
 
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Array
-from reconv.exchange.rules.draft import Draft, attribute
+from reconv.exchange.rules.draft import SLICE_BY_INPUTS, Draft, attribute
 from reconv.exchange.view import View
 from reconv.graph import Node
 
 __all__ = ["RULE", "has_body"]
 
 TRAINING_AS_INPUT = 12  # opset from which Dropout may be told to train
-BY_INPUTS = 10  # opset from which Slice reads its bounds; Pad reads its own from 11 on
 
 
 def match(view: View, node: Node) -> Answer:
@@ -81,12 +80,14 @@ def _dropout(view: View, node: Node) -> str | None:
 
 
 def _neutral(neutral: float, sides: tuple[int, ...]) -> Callable[[View, Node], str | None]:
-    """An operator with a constant that changes nothing on one of these sides."""
+    """An operator with a constant that changes nothing on one of these sides; of floats, the sign of a zero counts."""
 
     def check(view: View, node: Node) -> str | None:
         for side in sides:
             values, x = view.constant(node.inputs[side]), node.inputs[1 - side]
             if values is None or view.constant(x) is not None or not values.size or np.any(values != neutral):
+                continue
+            if not neutral and values.dtype.kind == "f" and np.any(np.signbit(values) != np.signbit(neutral)):
                 continue
             if _fits(values, view.shape(x)):
                 return x
@@ -118,7 +119,7 @@ def _split(_: View, node: Node) -> str | None:
 
 def _slice(view: View, node: Node) -> str | None:
     before, after = view.shape(node.inputs[0]), view.shape(node.outputs[0])
-    if view.opset < BY_INPUTS:
+    if view.opset < SLICE_BY_INPUTS:
         starts, ends, steps = (np.array(attribute(node, key, ())) for key in ("starts", "ends", "steps"))
     else:
         read = [view.constant(name) if name else np.array([]) for name in (*node.inputs[1:], "", "")]
@@ -156,7 +157,7 @@ def _resize(view: View, node: Node) -> str | None:
 
 
 NOTHINGS: Mapping[str, Callable[[View, Node], str | None]] = {
-    "Add": _neutral(0, (0, 1)),
+    "Add": _neutral(-0.0, (0, 1)),
     "AveragePool": _pool,
     "Cast": _cast,
     "Concat": _of_one,
@@ -172,7 +173,7 @@ NOTHINGS: Mapping[str, Callable[[View, Node], str | None]] = {
     "Resize": _resize,
     "Slice": _slice,
     "Split": _split,
-    "Sub": _neutral(0, (1,)),
+    "Sub": _neutral(0.0, (1,)),
     "Sum": _of_one,
     "Transpose": _transpose,
     "Upsample": _resize,
@@ -182,7 +183,7 @@ NOTHINGS: Mapping[str, Callable[[View, Node], str | None]] = {
 RULE = Rule(
     name="do nothing",
     family="layer",
-    swap="x·1, x + 0, Identity, ... ⇒ x",
+    swap="x·1, x - 0, Identity, ... ⇒ x",
     match=match,
     example=Example(
         """g (float[1, 4, 6, 6] x) => (float[1, 4, 6, 6] y, float[1, 4, 6, 6] z) {

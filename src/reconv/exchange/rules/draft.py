@@ -15,12 +15,13 @@ from reconv.exchange.rules.convolution import Convolution
 from reconv.exchange.view import View
 from reconv.graph import Node, Rewrite
 
-__all__ = ["Draft", "Weights", "attribute", "geometry", "is_op", "needed_beside", "same_attributes"]
+__all__ = ["SLICE_BY_INPUTS", "Draft", "Weights", "attribute", "geometry", "is_op", "needed_beside", "same_attributes"]
 
 Array = np.ndarray[Any, Any]
 Weights: TypeAlias = dict[str, Array | tuple[int, ...]]
 """What an example draws its constants from."""
 
+SLICE_BY_INPUTS = 10  # opset from which Slice reads its bounds, and has steps
 SPLIT_SIZES_AS_INPUT = 13  # opset from which Split's sizes are an input
 
 

@@ -6,10 +6,18 @@ from reconv.exchange.rules.draft import Draft, is_op, same_attributes
 from reconv.exchange.view import View
 from reconv.graph import Node
 
-__all__ = ["BINARY", "UNARY", "constant_over_space", "same_tail", "tail_below", "write_tail"]
+__all__ = [
+    "ARITHMETIC",
+    "FUNCTIONS",
+    "constant_over_space",
+    "convolution_above",
+    "same_tail",
+    "tail_below",
+    "write_tail",
+]
 
 # fmt: off
-UNARY = frozenset(
+FUNCTIONS = frozenset(
     (
         "Abs", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid",
         "HardSwish", "LeakyRelu", "Log", "Mish", "Neg", "PRelu", "Reciprocal", "Relu", "Round", "Selu",
@@ -19,7 +27,7 @@ UNARY = frozenset(
 # fmt: on
 """Functions of one map; what Clip and PRelu read beside it are parameters."""
 
-BINARY = frozenset(("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Sum"))
+ARITHMETIC = frozenset(("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Sum"))
 
 
 def constant_over_space(view: View, name: str, rank: int, channels: int | None) -> bool:
@@ -39,7 +47,7 @@ def tail_below(view: View, value: str) -> tuple[Node, ...]:
     readers = view.readers(value)
     if view.is_output(value):
         return ()
-    if len(readers) == 1 and is_op(readers[0], *UNARY) and readers[0].inputs[0] == value:
+    if len(readers) == 1 and is_op(readers[0], *FUNCTIONS) and readers[0].inputs[0] == value:
         constants = [view.constant(name) for name in readers[0].inputs[1:] if name]
         return readers if all(c is not None and c.size == 1 for c in constants) else ()
     if len(readers) == 2 and is_op(readers[0], "Sigmoid") and is_op(readers[1], "Mul"):
@@ -47,6 +55,17 @@ def tail_below(view: View, value: str) -> tuple[Node, ...]:
         if view.only_reader(gate.outputs[0]) is product and set(product.inputs) == {value, gate.outputs[0]}:
             return readers
     return ()
+
+
+def convolution_above(view: View, value: str) -> Node | None:
+    """The Conv that makes a value, itself or through one activation."""
+    above = view.producer(value)
+    for _ in range(2):  # x·σ(x) is a Mul over a Sigmoid
+        if above is None or is_op(above, "Conv") or not is_op(above, "Mul", *FUNCTIONS):
+            break
+        producers = [view.producer(name) for name in above.inputs]
+        above = next((p for p in producers if is_op(p, "Conv")), producers[0])
+    return above if is_op(above, "Conv") else None
 
 
 def same_tail(view: View, one: tuple[Node, ...], other: tuple[Node, ...]) -> bool:

@@ -23,7 +23,7 @@ from reconv.exchange.rules.convolution import read_convolution
 from reconv.exchange.view import View
 from reconv.graph import Node
 
-__all__ = ["after", "before", "channels_in", "is_linear"]
+__all__ = ["after", "before", "is_linear"]
 
 Array = np.ndarray[Any, Any]
 
@@ -73,12 +73,6 @@ class _Layer:
 def is_linear(node: Node | None) -> bool:
     """Whether the node is a layer that this module folds into."""
     return node is not None and not node.domain and node.op_type in (*_SPACE, *_PRODUCTS)
-
-
-def channels_in(view: View, node: Node) -> int | None:
-    """Number of channels that the layer reads; None when its weights are not constants."""
-    layer = _read(view, node)
-    return layer.ins if isinstance(layer, _Layer) else None
 
 
 def after(view: View, node: Node, scale: Array, shift: Array, y: str) -> Made | Refusal:

@@ -16,20 +16,31 @@ from typing import Any
 import numpy as np
 
 from reconv.exchange.rule import Refusal
-from reconv.exchange.rules.convolution import Convolution
-from reconv.exchange.rules.draft import Draft, attribute, is_op
+from reconv.exchange.rules.convolution import Convolution, ints
+from reconv.exchange.rules.draft import SLICE_BY_INPUTS, Draft, attribute, is_op
 from reconv.exchange.view import View
 from reconv.graph import Node
 
-__all__ = ["ROUNDING", "Transposed", "cut", "read_transposed", "swapped", "write", "write_along"]
+__all__ = [
+    "COARSE",
+    "ROUNDING",
+    "Transposed",
+    "cut",
+    "read_transposed",
+    "surely_above",
+    "swapped",
+    "write",
+    "write_along",
+]
 
 Array = np.ndarray[Any, Any]
 Ints = tuple[int, ...]
 
-SLICE_BY_INPUTS = 10  # opset from which Slice reads its bounds
 LAST = np.iinfo(np.int64).max
 ROUNDING = 2.0**-24
 """What rounding its entries to float32 may add to a kernel, in relation to its Frobenius norm."""
+COARSE = 1e-6
+"""Of the Frobenius norm: products in float64 tell 1e-8 of it from 0, and what is above it is no rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +87,10 @@ def read_transposed(view: View, node: Node | None) -> Transposed | Refusal | Non
         node,
         weight,
         np.zeros(weight.shape[1] * groups, np.float32) if bias is None else bias,
-        _ints(get("strides"), 1, space),
-        _ints(None if auto == "VALID" else get("pads"), 0, 2 * space),
-        _ints(get("dilations"), 1, space),
-        _ints(get("output_padding"), 0, space),
+        ints(get("strides"), 1, space),
+        ints(None if auto == "VALID" else get("pads"), 0, 2 * space),
+        ints(get("dilations"), 1, space),
+        ints(get("output_padding"), 0, space),
         groups,
     )
     lengths = (read.strides, read.pads[:space], read.pads[space:], read.dilations, read.output_padding)
@@ -167,5 +178,19 @@ def cut(draft: Draft, x: str, y: str, begins: Sequence[int], ends: Sequence[int]
     return draft.node("Slice", (x, *(draft.constant(f"{y}/{k}", np.array(v, np.int64)) for k, v in parts.items())), y)
 
 
-def _ints(values: Any, default: int, count: int) -> Ints:
-    return (default,) * count if values is None else tuple(int(value) for value in values)
+def surely_above(matrix: Array, limit: int) -> bool:
+    """Whether a float64 matrix surely has a rank above ``limit`` up to rounding: a cheap look at limit + 1 columns.
+
+    For columns C, CᵀC - (COARSE |matrix|)² I has a Cholesky decomposition only if the smallest singular value of C is
+    at least about COARSE |matrix|; and then so many of the matrix itself are. A singular value or eigenvalue
+    decomposition of every large kernel of a model would take minutes.
+    """
+    if min(matrix.shape) <= limit:
+        return False
+    columns = matrix[:, np.linspace(0, matrix.shape[1] - 1, limit + 1, dtype=int)]
+    products = columns.T @ columns
+    products.flat[:: limit + 2] -= COARSE**2 * float(np.square(matrix).sum())
+    try:
+        return bool(np.isfinite(np.linalg.cholesky(products)).all())
+    except np.linalg.LinAlgError:
+        return False

@@ -19,14 +19,12 @@ import numpy as np
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Array, Convolution, read_convolution
 from reconv.exchange.rules.draft import Draft, is_op
+from reconv.exchange.rules.kernels import COARSE, ROUNDING, surely_above
 from reconv.exchange.rules.once import once_for_each
 from reconv.exchange.view import View
 from reconv.graph import Node
 
 __all__ = ["RULE"]
-
-ROUNDING = 2.0**-24
-COARSE = 1e-6  # of the Frobenius norm: the Gram matrix in float64 tells 1e-8 of it from 0
 
 
 def match(view: View, node: Node) -> Answer:
@@ -78,6 +76,8 @@ def _rank(weight: Array, narrow_first: bool, limit: int) -> int | None:
     matrix = _matrix(weight, narrow_first)
     small = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     if not 1 <= limit < small.shape[0] or not np.isfinite(small).all():
+        return None
+    if surely_above(small.T, limit):
         return None
     squares = np.linalg.eigvalsh(small @ small.T)  # ascending; an exact decomposition only where it may matter
     if squares[-limit - 1] > COARSE**2 * squares.sum():

@@ -103,6 +103,7 @@ RULE = Rule(
     refused={
         "gated by itself": Example(_TEXT.format(more="", f="g = Sigmoid (x) r = Mul (x, g)", pool=_POOL, after="")),
         "HardSwish is not monotone": Example(_TEXT.format(more="", f="r = HardSwish (x)", pool=_POOL, after="")),
+        "Gelu is not monotone": Example(_TEXT.format(more="", f="r = Gelu (x)", pool=_POOL, after=""), opset=20),
         "negative slope": Example(_TEXT.format(more="", f="r = LeakyRelu <alpha = -0.5> (x)", pool=_POOL, after="")),
         "differ from pixel to pixel": Example(
             _TEXT.format(more="", f="r = PRelu (x, a)", pool=_POOL, after=""), {"a": np.ones((4, 1, 7), np.float32)}

@@ -20,6 +20,7 @@ import numpy as np
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Array, Convolution, read_convolution
 from reconv.exchange.rules.draft import Draft, is_op, needed_beside
+from reconv.exchange.rules.elementwise import convolution_above
 from reconv.exchange.view import View
 from reconv.graph import Node
 
@@ -27,18 +28,23 @@ __all__ = ["RULE"]
 
 
 def match(view: View, node: Node) -> Answer:
-    if not is_op(node, "Conv") or not is_op(view.producer(node.inputs[0]), "Conv"):
+    above = convolution_above(view, node.inputs[0]) if is_op(node, "Conv") else None
+    if above is None:
         return None
-    first, second = read_convolution(view, view.producer(node.inputs[0])), read_convolution(view, node)
+    first, second = read_convolution(view, above), read_convolution(view, node)
     if not isinstance(first, Convolution):
         return first
     if not isinstance(second, Convolution):
         return second
+    if set(first.kernel) != {1} != set(second.kernel):
+        return None
+    if above is not view.producer(node.inputs[0]):
+        return Refusal("an activation between: the two are no longer linear together")
     if set(second.kernel) == {1}:
         if second.padded:
             return Refusal("the 1x1 convolution pads")
         slides = {"pads": first.pads, "dilations": first.dilations}
-    elif set(first.kernel) == {1}:
+    else:
         if first.padded or set(first.strides) != {1}:
             return Refusal("the 1x1 convolution strides or pads")
         if second.padded and first.has_bias:
@@ -47,8 +53,6 @@ def match(view: View, node: Node) -> Answer:
         reach = [(k - 1) * d for k, d in zip(second.kernel, second.dilations, strict=True)]
         if any(a + b > r for a, b, r in zip(second.pads, second.pads[len(reach) :], reach, strict=False)):
             return Refusal("the second pads more than its kernel reaches, which makes its map the larger one")
-    else:
-        return None
     groups = gcd(first.groups, second.groups)
     shared = needed_beside(view, first.y, node)
     taps = prod(first.kernel) * prod(second.kernel)
@@ -117,6 +121,10 @@ RULE = Rule(
         "put its bias": Example(
             _TEXT.format(one="", two="<pads = [1, 1, 1, 1]>"),
             {"v": (8, 6, 1, 1), "b": (8,), "w": (4, 8, 3, 3), "d": (4,)},
+        ),
+        "an activation between": Example(
+            _TEXT.replace("(m, w, d)", "(a, w, d)").format(one="", two="").replace("y =", "a = Relu (m)\n    y ="),
+            _WEIGHTS,
         ),
         "pads": Example(_TEXT.format(one="", two="<pads = [1, 1, 1, 1]>"), _WEIGHTS),
     },

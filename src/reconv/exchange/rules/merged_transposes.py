@@ -16,7 +16,7 @@ import numpy as np
 
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.draft import Draft, is_op, needed_beside
-from reconv.exchange.rules.elementwise import BINARY, UNARY
+from reconv.exchange.rules.elementwise import ARITHMETIC, FUNCTIONS
 from reconv.exchange.view import View
 from reconv.graph import Node
 
@@ -76,10 +76,10 @@ def _between(view: View, name: str) -> tuple[Node, ...]:
 
 def _map(view: View, node: Node | None) -> str:
     """The one input that the node treats element by element; ``""`` for nodes that do other things."""
-    if node is None or not is_op(node, *UNARY, *BINARY) or len(node.outputs) != 1:
+    if node is None or not is_op(node, *FUNCTIONS, *ARITHMETIC) or len(node.outputs) != 1:
         return ""
     maps = [name for name in node.inputs if name and not _single(view, name)]
-    return maps[0] if len(maps) == 1 and (maps[0] == node.inputs[0] or node.op_type in BINARY) else ""
+    return maps[0] if len(maps) == 1 and (maps[0] == node.inputs[0] or node.op_type in ARITHMETIC) else ""
 
 
 def _single(view: View, name: str) -> bool:

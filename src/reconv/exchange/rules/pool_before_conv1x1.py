@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Convolution, read_convolution
+from reconv.exchange.rules.elementwise import convolution_above
 from reconv.exchange.rules.pooling import Pool, read_pool
 from reconv.exchange.view import View
 from reconv.graph import Node, Rewrite
@@ -26,11 +27,14 @@ def match(view: View, node: Node) -> Answer:
     pool = read_pool(view, node)
     if not isinstance(pool, Pool) or pool.kind != "average":
         return None
-    conv = read_convolution(view, view.producer(pool.x))
+    above = view.producer(pool.x)
+    conv = read_convolution(view, convolution_above(view, pool.x))
     if not isinstance(conv, Convolution):
         return conv
     if set(conv.kernel) != {1}:
         return None
+    if conv.node is not above:
+        return Refusal("an activation between: the mean of f(x) is not f of the mean")
     if set(conv.strides) != {1} or conv.padded:
         return Refusal("the 1x1 convolution strides or pads")
     if view.only_reader(conv.y) is not node:
@@ -81,6 +85,14 @@ RULE = Rule(
         "counts its padding": _example(f"{_HALF}, pads = [1, 1, 1, 1], count_include_pad = 1"),
         "dilute the bias": _example(f"{_HALF}, ceil_mode = 1, count_include_pad = 1"),
         "wholly in the padding": _example(", strides = [3, 3], ceil_mode = 1"),
+        "an activation between": Example(
+            """g (float[1, 6, 9, 7] x) => (float[1, 4, h, w] y) {
+                c = Conv (x, w, b)
+                a = Relu (c)
+                y = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (a)
+            }""",
+            _WEIGHTS,
+        ),
         "stride 1": _example(""),
         "strides or pads": _example(_HALF, conv="<strides = [2, 2]>"),
         "used elsewhere": _example(_HALF, after="z = Relu (c)", out=", float[1, 4, 9, 7] z"),

@@ -30,7 +30,8 @@ class Resizing:
     """A Resize or Upsample that leaves channels alone.
 
     scales: of the spatial axes, where they are known; at: the position of the channels' entry in its sizes, None where
-    its sizes do not speak of channels; sizes: the name of the input with the sizes, ``""`` when it works by scales.
+    its sizes do not speak of channels; sizes: the name of the input with the sizes, ``""`` when it works by scales;
+    keeps_batch: whether it surely leaves axis 0 as it is.
     """
 
     node: Node
@@ -39,6 +40,7 @@ class Resizing:
     scales: tuple[float, ...] | None
     sizes: str
     at: int | None
+    keeps_batch: bool = True
 
     @property
     def x(self) -> str:
@@ -127,24 +129,30 @@ def read_resizing(view: View, node: Node | None, channels: int | None = None) ->
             return Refusal("it resizes channels too")
         each = {axis: float(scale) for axis, scale in zip(axes, values, strict=True)}
         scales = tuple(each.get(axis, 1.0) for axis in space)
-        return Resizing(node, mode, before[1], scales, "", at)
+        return Resizing(node, mode, before[1], scales, "", at, each.get(0, 1.0) == 1.0)
     known = view.constant(sizes_name)
     made = int(known[at]) if known is not None and at is not None else made if at is not None else before[1]
     if made != before[1]:
         return Refusal("it resizes channels too, or may")
     if known is None:
-        return Resizing(node, mode, before[1], None, sizes_name, at)
+        return Resizing(node, mode, before[1], None, sizes_name, at, 0 not in axes)
     goal = {axis: int(size) for axis, size in zip(axes, known, strict=True)}
     pairs = [(before[axis], goal.get(axis, before[axis])) for axis in space]
     ratios = [new / old if old and new is not None else 1.0 if new is old else None for old, new in pairs]
     whole = None if None in ratios else tuple(float(r) for r in ratios if r is not None)
-    return Resizing(node, mode, before[1], whole, sizes_name, at)
+    return Resizing(node, mode, before[1], whole, sizes_name, at, goal.get(0, before[0]) == before[0])
 
 
 def whole_factors(view: View, resizing: Resizing) -> tuple[int, ...] | None:
-    """How often a nearest upsampling repeats each pixel, by axis; None where it does something else."""
+    """How often a nearest upsampling repeats each pixel, by axis of space; None where it does something else."""
     scales = resizing.scales
-    if not resizing.nearest or scales is None or any(s < 1 or s != round(s) for s in scales) or set(scales) == {1.0}:
+    if (
+        not resizing.nearest
+        or not resizing.keeps_batch
+        or scales is None
+        or any(s < 1 or s != round(s) for s in scales)
+        or set(scales) == {1.0}
+    ):
         return None
     node = resizing.node
     if view.opset >= RESIZE_SAYS_HOW:

@@ -20,7 +20,7 @@ import numpy as np
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Convolution, read_convolution
 from reconv.exchange.rules.draft import Draft
-from reconv.exchange.rules.kernels import ROUNDING, write_along
+from reconv.exchange.rules.kernels import ROUNDING, surely_above, write_along
 from reconv.exchange.rules.once import once_for_each
 from reconv.exchange.view import View
 from reconv.graph import Node
@@ -82,20 +82,7 @@ def _factors(weight: Array, first: int) -> tuple[Array, Array]:
 
 @once_for_each
 def _surely_above(weight: Array, first: int, limit: int) -> bool:
-    """Whether the matrix has more than ``limit`` columns that do not depend on one another: a cheap look at a few.
-
-    They are independent if no pivot of the Cholesky decomposition of their products vanishes. A singular value
-    decomposition of every large kernel of a model would take minutes.
-    """
-    matrix = _matrix(weight, first)
-    columns = matrix[:, np.linspace(0, matrix.shape[1] - 1, min(limit + 1, matrix.shape[1]), dtype=int)]
-    if columns.shape[1] <= limit or columns.shape[0] <= limit:
-        return False
-    try:
-        pivots = np.diag(np.linalg.cholesky(columns.T @ columns)) ** 2
-    except np.linalg.LinAlgError:
-        return False
-    return bool(pivots.min() > 1e-9 * pivots.max())
+    return surely_above(_matrix(weight, first), limit)
 
 
 _TEXT = """g (float[1, 6, 9, 8] x) => (float[1, 5, h, w] y) {{

@@ -15,7 +15,7 @@ import numpy as np
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Convolution, read_convolution
 from reconv.exchange.rules.draft import Draft, Weights, attribute, is_op
-from reconv.exchange.rules.elementwise import UNARY, tail_below, write_tail
+from reconv.exchange.rules.elementwise import convolution_above, tail_below, write_tail
 from reconv.exchange.view import View
 from reconv.graph import Node
 
@@ -25,7 +25,7 @@ __all__ = ["RULE"]
 def match(view: View, node: Node) -> Answer:
     if not is_op(node, "Split"):
         return None
-    below = _convolution_above(view, node.inputs[0])
+    below = convolution_above(view, node.inputs[0])
     if below is None:
         return None
     conv = read_convolution(view, below)
@@ -51,17 +51,6 @@ def match(view: View, node: Node) -> Answer:
         if tail:
             write_tail(draft, tail, y, name)
     return draft.rewrite((conv.node, *tail, node)) if draft.nodes else None
-
-
-def _convolution_above(view: View, value: str) -> Node | None:
-    """The Conv that makes a value, itself or through one activation."""
-    below = view.producer(value)
-    for _ in range(2):  # x·σ(x) is a Mul over a Sigmoid
-        if below is None or is_op(below, "Conv") or not is_op(below, "Mul", *UNARY):
-            break
-        producers = [view.producer(name) for name in below.inputs]
-        below = next((p for p in producers if is_op(p, "Conv")), producers[0])
-    return below if is_op(below, "Conv") else None
 
 
 _TEXT = """g (float[1, 6, 7, 8] x) => (float[n, c, h, w] y, float[n, c, h, w] z) {{

@@ -14,13 +14,11 @@ import numpy as np
 
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules.convolution import Convolution, read_convolution
-from reconv.exchange.rules.draft import Draft, geometry, is_op
+from reconv.exchange.rules.draft import SLICE_BY_INPUTS, Draft, geometry, is_op
 from reconv.exchange.view import View
 from reconv.graph import Node
 
 __all__ = ["RULE"]
-
-SLICE_BY_INPUTS = 10  # opset from which Slice has steps
 
 
 def match(view: View, node: Node) -> Answer:

@@ -41,7 +41,7 @@ def match(view: View, node: Node) -> Answer:
         return Refusal("interpolation clamps at the border, a transposed convolution does not")
     factors = whole_factors(view, resizing)
     if factors is None:
-        return Refusal("the upsampling does not repeat each pixel a whole number of times")
+        return Refusal("the upsampling does not repeat each pixel a whole number of times, or repeats the batch")
     if set(conv.strides) != {1} or set(conv.dilations) != {1}:
         return Refusal("the convolution strides or is dilated")
     pads = tuple(k - 1 - p for k, p in zip(conv.kernel * 2, conv.pads, strict=True))
@@ -87,6 +87,9 @@ RULE = Rule(
         "clamps at the border": Example(_TEXT.format(mode="linear", conv=""), _WEIGHTS),
         "whole number": Example(
             _TEXT.format(mode="nearest", conv=""), {**_WEIGHTS, "scales": np.array([1, 1, 1.5, 2], np.float32)}
+        ),
+        "repeats the batch": Example(
+            _TEXT.format(mode="nearest", conv=""), {**_WEIGHTS, "scales": np.array([2, 1, 2, 2], np.float32)}
         ),
         "strides": Example(_TEXT.format(mode="nearest", conv="<strides = [2, 2]>"), _WEIGHTS),
         "more than its kernel": Example(_TEXT.format(mode="nearest", conv="<pads = [3, 1, 1, 1]>"), _WEIGHTS),
