@@ -85,12 +85,12 @@ def declared_shapes(infos: Sequence[TensorInfo]) -> dict[str, tuple[int, ...]]:
     """The shapes that the model itself declares, with 1 item where it leaves the number of items free.
 
     Raises:
-        InputError: another size is free.
+        InputError: another size is free, or the file does not tell the shape at all.
     """
     shapes = {}
     for info in infos:
         sizes = (1, *info.shape[1:]) if info.shape and not isinstance(info.shape[0], int) else info.shape
-        if not all(isinstance(size, int) for size in sizes):
+        if not info.has_rank or not all(isinstance(size, int) for size in sizes):
             raise InputError(f"input {info} has free sizes: pass shapes={{{info.name!r}: (1, 3, 480, 640)}}, say")
         shapes[info.name] = tuple(size for size in sizes if isinstance(size, int))
     return shapes

@@ -209,8 +209,11 @@ def _kind(node: Node, key: str, value: Any) -> ir.AttributeType | None:
         return value.kind
     try:
         schema = defs.get_schema(node.op_type, node.domain)
-        return ir.AttributeType(int(schema.attributes[key].type.value))
-    except (defs.SchemaError, KeyError):
+        while key not in schema.attributes:  # some operators lost attributes in a later opset
+            schema = defs.get_schema(node.op_type, schema.since_version - 1, node.domain)
+        kind: Any = schema.attributes[key].type
+        return ir.AttributeType(kind.value)
+    except defs.SchemaError:
         raise ModelError(
             f"attribute {key!r} of {node.name!r} ({node.op_type}) is an empty list whose type is not known"
         ) from None

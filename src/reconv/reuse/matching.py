@@ -49,7 +49,7 @@ def _agreed(known: TensorInfo, other: TensorInfo, m: int) -> TensorInfo:
             f"models that share a prefix read the same input, but model {m} declares {other} and one before it "
             f"{known}; load the models with shapes= that agree"
         )
-    return replace(known, shape=shape)
+    return replace(known, shape=shape, has_rank=known.has_rank or other.has_rank)
 
 
 def check_shared(members: Sequence[Member]) -> None:

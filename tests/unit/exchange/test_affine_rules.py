@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reconv.exchange.proof import prove
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules import (
     affine_into_layer_after,
@@ -55,6 +56,21 @@ def test_arithmetic_by_constants(node: str, scale: list[float], shift: list[floa
     assert found.x == "x"
     np.testing.assert_array_equal(found.scale, scale)
     np.testing.assert_array_equal(found.shift, shift)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("constant", [ONE_EACH[:, :, 0], ONE_EACH[None, :, :, 0], np.full((1, 1), 2, np.float32)])
+def test_a_map_per_channel_behind_a_mean_that_drops_an_axis(constant: Array, batch: int) -> None:
+    """(4, 1) is per channel beside (N, 4, L), and per item of the batch beside (N, 4)."""
+    text = f"""g (float[{batch}, 4, 8] x) => (float[{batch}, 4] y) {{
+        a = Mul (x, k)
+        y = ReduceMean <axes = [2], keepdims = 0> (a)
+    }}"""
+    view = _view(text, {"k": constant}, 13)
+    (answer,) = _answers(pool_before_affine.RULE, view)
+    assert isinstance(answer, Rewrite)
+    proof = prove(view, answer)
+    assert proof.holds, proof
 
 
 def test_epsilon_of_a_batch_norm() -> None:

@@ -8,6 +8,7 @@ import pytest
 from reconv.exchange.proof import prove
 from reconv.exchange.rule import Answer, Refusal, Rule
 from reconv.exchange.rules import RULES
+from reconv.exchange.rules.kernels import ROUNDING, surely_above
 from reconv.exchange.view import View, look, look_again
 from reconv.graph import Rewrite, load, parse, to_onnx
 from tests.property.exchange_models import Array, Model, normal, require_same, require_sequence_right, run
@@ -203,6 +204,60 @@ def test_what_an_opset_lacks(rule: str, reason: str, opset: int) -> None:
     weights: dict[str, Array] = {"w": normal(0, 4, 6, 1, 1), "scales": DOUBLE_UP, "roi": np.zeros(0, np.float32)}
     rewrite = only(rule, look(parse(text, weights, opset)))
     assert [node.inputs[1] for node in rewrite.after if node.op_type == "Resize"] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("call", "fires"),
+    [("Add (n, zero)", False), ("Add (n, minus)", True), ("Sub (n, zero)", True), ("Sub (n, minus)", False)],
+)
+def test_the_sign_of_a_zero_stays(call: str, fires: bool) -> None:
+    """1/x tells 0 from -0."""
+    text = f"g (float[1, 4] x) => (float[1, 4] y) {{ n = Neg (x) a = {call} y = Reciprocal (a) }}"
+    weights: dict[str, Array] = {"zero": np.zeros(1, np.float32), "minus": np.full(1, -0.0, np.float32)}
+    view = look(parse(text, {name: a for name, a in weights.items() if name in call}))
+    assert bool(answers("do nothing", view)) is fires
+    if fires:
+        after = look_again(view, only("do nothing", view))
+        feeds = {"x": np.zeros((1, 4), np.float32)}
+        np.testing.assert_array_equal(run(to_onnx(after.graph), feeds)["y"], np.full((1, 4), -np.inf))
+
+
+def test_integers_have_one_zero() -> None:
+    text = "g (int64[1, 4] x) => (int64[1, 4] y) { n = Neg (x) a = Add (n, zero) y = Neg (a) }"
+    assert answers("do nothing", look(parse(text, {"zero": np.zeros(1, np.int64)})))
+
+
+@pytest.mark.parametrize("sizes", [np.array([2, 4, 10, 12]), None])
+def test_what_repeats_the_batch_is_no_transposed_convolution(sizes: Array | None) -> None:
+    how = 'mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"'
+    weights: dict[str, Array] = {"w": normal(0, 3, 4, 3, 3)}
+    weights |= {"scales": np.array([2, 1, 2, 2], np.float32)} if sizes is None else {"sizes": sizes}
+    text = f"""g (float[1, 4, 5, 6] x) => (float[n, c, h, w] y) {{
+        u = Resize <{how}> (x, , {"scales" if sizes is None else ", sizes"})
+        y = Conv <pads = [1, 1, 1, 1]> (u, w)
+    }}"""
+    (answer,) = answers("transposed conv for upsample and conv", look(parse(text, weights)))
+    assert isinstance(answer, Refusal)
+    assert "repeats the batch" in answer.reason
+
+
+def test_a_cheap_look_at_a_rank_is_never_wrong() -> None:
+    """It may say that a rank is above a limit only where the singular values say so, however badly conditioned."""
+    random = np.random.default_rng(0)
+    seen = set()
+    for _ in range(300):
+        rows, columns = (int(n) for n in random.integers(2, 24, 2))
+        rank = int(random.integers(1, min(rows, columns) + 1))
+        matrix = random.standard_normal((rows, rank)) @ random.standard_normal((rank, columns))
+        matrix *= 10 ** random.uniform(-6, 2, columns) if random.random() < 0.5 else 10 ** random.uniform(-20, 20)
+        matrix = matrix.astype(np.float32).astype(np.float64)
+        limit = int(random.integers(1, min(rows, columns) + 1))
+        sigma = np.linalg.svd(matrix, compute_uv=False)
+        beyond = np.sqrt(np.sum(sigma[limit:] ** 2))
+        sure = surely_above(matrix, limit)
+        assert not sure or beyond > ROUNDING * np.linalg.norm(matrix)
+        seen.add((sure, bool(beyond > ROUNDING * np.linalg.norm(matrix))))
+    assert seen >= {(True, True), (False, False)}
 
 
 def test_low_rank_is_of_the_rounded_matrix() -> None:

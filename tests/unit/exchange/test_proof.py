@@ -75,18 +75,51 @@ def test_another_shape_is_objected_to() -> None:
 def test_what_the_evaluator_does_not_know_is_not_proved() -> None:
     view = look(parse("g (float[2, 3] x) => (float[2, 3] y) { y = Hardmax (x) }", {}, 17))
     proof = prove(view, _rewrite(view, _node("Identity", "x", "y")))
-    assert proof == Proof(False, float("inf"), "the old side cannot be evaluated: the operator Hardmax is not known", 0)
+    assert not proof.holds
     view, _ = _pooled()
     proof = prove(view, _rewrite(view, _node("Mystery", "x", "y", domain="com.example")))
     assert not proof.holds
+    assert not proof.evaluated
     assert "the new side fails: the operator com.example.Mystery is not known" in proof.reason
+
+
+def test_an_objection_is_told_from_what_could_not_be_evaluated() -> None:
+    view, pool = _pooled()
+    assert prove(view, _rewrite(view, pool, _node("Conv", "p w", "y"))).evaluated  # the bias is gone
+    assert prove(view, _rewrite(view, pool, _node("Conv", "p w b", "y", group=0))).evaluated
+    assert prove(view, _rewrite(view, pool, _node("Conv", "p w b", "y"))).evaluated
+    resize = 'Resize <keep_aspect_ratio_policy = "not_larger"> (x, , k)'
+    text = f"g (float[2, 3] x) => (float[2, 3] y) {{ s = {resize} y = Relu (s) }}"
+    view = look(parse(text, {"k": np.ones(2, np.float32)}, 18))
+    proof = prove(view, _rewrite(view, _node("Relu", "x", "y")))
+    assert "keep_aspect_ratio_policy cannot be evaluated" in proof.reason
+    assert not proof.evaluated
+
+
+def test_maps_that_do_not_fit_into_memory_are_not_proved() -> None:
+    text = "g (float[1, 3, 3000000, 3000000] x) => (float[n, c, h, w] y) { r = Relu (x) y = Reshape (r, to) }"
+    view = look(parse(text, {"to": np.array([1, 3, 9000000, 1000000], np.int64)}, 17))
+    proof = prove(view, _rewrite(view, _node("Reshape", "x to", "r1"), _node("Relu", "r1", "y")))
+    assert proof == Proof(False, float("inf"), "the maps are too large to be evaluated", 0, evaluated=False)
+
+
+@pytest.mark.parametrize("big", [1e3, 1e6, 1e9, 1e12])
+def test_a_large_channel_hides_nothing_in_a_small_one(big: float) -> None:
+    weights = _weights(w=(2, 3, 3, 3))
+    weights["w"][0] *= np.float32(big)
+    view = look(parse("g (float[1, 3, 8, 8] x) => (float[1, 2, h, w] y) { y = Conv (x, w) }", weights, 17))
+    for off in (0.0, 1e-5, 1e-3, 1e-1):
+        other = weights["w"].copy()
+        other[1, 0] *= np.float32(1 + off)
+        proof = prove(view, _rewrite(view, _node("Conv", "x w2", "y"), constants={"w2": other}))
+        assert proof.holds == (off == 0), (off, proof)
 
 
 def test_without_sizes_there_is_no_proof() -> None:
     view, pool = _pooled()
     blind = View(view.graph, {}, {}, view.types)
     proof = prove(blind, _rewrite(view, pool, _node("Conv", "p w b", "y")))
-    assert proof == Proof(False, float("inf"), "the sizes of 'x' are not known", 0)
+    assert proof == Proof(False, float("inf"), "the sizes of 'x' are not known", 0, evaluated=False)
 
 
 def test_nothing_to_compare_is_no_proof() -> None:
@@ -109,6 +142,7 @@ def test_nan_on_both_sides_is_equal_but_proves_nothing_alone() -> None:
     proof = prove(view, _rewrite(view, *same))
     assert not proof.holds
     assert proof.reason == "no input gives finite results"
+    assert not proof.evaluated
 
 
 def test_integers_have_to_be_equal() -> None:

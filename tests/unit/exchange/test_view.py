@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reconv.exchange.view import look, look_again
-from reconv.graph import Rewrite, parse
+from reconv.graph import Rewrite, load, parse, to_onnx
 
 TEXT = """g (float[n, 3, h, w] x) => (float[n, 4, p, q] y, float[n, 4, p, q] z) {
     c = Conv <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x, w)
@@ -21,6 +21,16 @@ def test_shapes_hold_at_every_size_and_sizes_at_one() -> None:
     assert view.shape("c") == (None, 4, None, None)
     assert view.sizes["c"] == (1, 4, 4, 5)
     assert view.shape("nothing") is None
+
+
+def test_an_input_without_a_shape_has_no_rank_that_holds() -> None:
+    proto = to_onnx(
+        parse("g (float x, float s) => (float[n] y) { a = Add (x, k) y = Relu (a) }", {"k": np.ones(3, np.float32)})
+    )
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    view = look(load(proto), {"x": (1, 3), "s": ()})
+    assert (view.shape("x"), view.shape("a"), view.shape("s")) == (None, None, ())
+    assert (view.sizes["x"], view.sizes["a"]) == ((1, 3), (1, 3))
 
 
 def test_who_makes_and_who_reads() -> None:

@@ -9,7 +9,8 @@ import pytest
 from onnx import helper
 
 from reconv.errors import ModelError
-from reconv.graph import extract, load, reads
+from reconv.graph import extract, infer, load, reads, write
+from tests.unit.graph.functions import overloaded
 from tests.unit.small import Array, cnn, frame, text
 
 
@@ -70,6 +71,34 @@ def test_functions_come_along() -> None:
     )
     part = extract(load(model), ["r"], ["y"], {"r": (2,)})
     assert _run(part, ["y"], {"r": np.array([1, 2], np.float32)})[0].tolist() == [2, 4]
+
+
+def test_the_right_one_of_two_functions_of_a_name_is_called() -> None:
+    model = overloaded("one", "two")
+    part = extract(load(model), ["x"], ["q"], {"x": (3,)})
+    assert _run(part, ["q"], {"x": np.array([-2, 0, 5], np.float32)})[0].tolist() == [2, 0, 5]
+
+
+def test_an_input_without_a_shape_gets_none() -> None:
+    proto = text("g (float[3] x) => (float[n] y) { y = Relu(x) }")
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    part = extract(load(proto), ["x"], ["y"], {})
+    assert infer(part) == {}
+    assert infer(extract(load(proto), ["x"], ["y"], {"x": (1, 3)}))["y"] == (1, 3)
+
+
+def test_sizes_that_the_file_does_not_know_are_free() -> None:
+    proto = text("g (float[3, 4] x) => (float[n, 4] y) { y = Relu(x) }")
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 0
+    assert infer(extract(load(proto), ["x"], ["y"], {}))["y"] == (None, 4)
+
+
+def test_a_part_with_more_weights_than_one_message_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = load(cnn())
+    monkeypatch.setattr(write, "LARGEST", 8 * 3 * 9 * 4 + 8 * 4)  # the first convolution's
+    extract(graph, ["x"], ["r1"], {})
+    with pytest.raises(ModelError, match=r"holds .* GB of weights, more than one protobuf message takes \(2 GB\)"):
+        extract(graph, ["x"], ["y"], {})
 
 
 def test_cuts_that_cannot_be_made() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError, ReconvError
 from reconv.graph import load, with_shapes
@@ -81,6 +81,35 @@ def test_free_sizes_written_as_minus_one() -> None:
     proto = cnn()
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
     assert load(proto).inputs[0].shape == (None, 3, "h", "w")
+    proto.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 0  # so in other files
+    assert load(proto).inputs[0].shape == (None, 3, None, "w")
+
+
+def test_an_input_without_a_shape_is_no_scalar() -> None:
+    proto = text("g (float[2] x, float k) => (float[2] y) { y = Add(x, k) }")
+    assert all(info.has_rank for info in load(proto).inputs)
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    graph = load(proto)
+    assert [(info.shape, info.has_rank) for info in graph.inputs] == [((), False), ((), True)]
+    assert str(graph.inputs[0]) == "x: float32 of any shape"
+    given = with_shapes(graph, {"x": (2,)})
+    assert (given.inputs[0].shape, given.inputs[0].has_rank) == ((2,), True)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_sparse_initializers_are_refused_by_name(inside: bool) -> None:
+    proto = text("""g (bool c, float[2] x) => (float[2] y) {
+        y = If (c) <
+            then_branch = t () => (float[2] p) { p = Add(x, w) },
+            else_branch = e () => (float[2] q) { q = Neg(x) }
+        >
+    }""")
+    graph = proto.graph.node[0].attribute[0].g if inside else proto.graph
+    values = numpy_helper.from_array(np.ones(1, np.float32), "w")
+    places = numpy_helper.from_array(np.array([1]), "places")
+    graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2]))
+    with pytest.raises(ModelError, match="keeps 'w' as a sparse initializer, which is not supported"):
+        load(proto.SerializeToString())
 
 
 def test_external_data_is_read_and_missing_data_is_an_error(tmp_path: Path) -> None:

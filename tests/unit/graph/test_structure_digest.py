@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper, parser
 from reconv.errors import ModelError
 from reconv.graph import Graph, digest, load, structure, structure_digest
 from reconv.graph.digest import digest_array
+from tests.unit.graph.functions import overloaded
 from tests.unit.small import cnn, text
 
 
@@ -239,6 +240,24 @@ def test_functions_count_with_their_bodies() -> None:
     first, second = renamed.functions[0].node
     first.output[0] = second.input[0] = second.input[1] = "inner"
     assert structure_digest(load(renamed)) == base
+
+
+def test_functions_of_one_name_are_told_apart() -> None:
+    values = structure(load(overloaded("one", "two"))).values
+    assert values["p"] != values["q"]
+    same = structure(load(overloaded("one", "one"))).values
+    assert same["p"] == same["q"] == values["p"]
+    assert digest(load(overloaded("one", "two"))) != digest(load(overloaded("two", "one")))
+
+
+def test_functions_of_one_name_are_told_apart_in_bodies() -> None:
+    def inside(overload: str) -> str:
+        model = overloaded("one", "one")
+        model.functions[0].node[0].CopyFrom(helper.make_node("f", ["a"], ["b"], domain="own", overload=overload))
+        model.functions[0].opset_import.append(helper.make_opsetid("own", 1))
+        return structure_digest(load(model))
+
+    assert inside("two") != inside("three")
 
 
 def test_a_body_that_reads_what_nothing_produces_is_an_error() -> None:
