@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks import busy, caching, coverage, dense, overhead, policies, quiet, shares, steady
+from benchmarks import (
+    busy,
+    caching,
+    coverage,
+    dense,
+    exchange,
+    memory,
+    orders,
+    overhead,
+    policies,
+    quiet,
+    shares,
+    steady,
+)
 from benchmarks.options import Options
 
 SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
@@ -18,4 +31,7 @@ SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
     "steady": steady.run,
     "caching": caching.run,
     "policies": policies.run,
+    "exchange": exchange.run,
+    "orders": orders.run,
+    "memory": memory.run,
 }

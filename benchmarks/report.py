@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report_caches import caching, policies
+from benchmarks.report_exchange import exchange
+from benchmarks.report_memory import memory
+from benchmarks.report_orders import orders
 from benchmarks.tables import table
 
 Suite = Mapping[str, Any]
@@ -210,6 +213,9 @@ SECTIONS: Mapping[str, Callable[[Suite], list[str]]] = {
     "steady": steady,
     "caching": caching,
     "policies": policies,
+    "exchange": exchange,
+    "orders": orders,
+    "memory": memory,
 }
 
 

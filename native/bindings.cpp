@@ -131,9 +131,65 @@ int conv(Plan& plan, int x, int out, const Floats& weight, std::optional<Floats>
     return plan.conv(x, out, values, shape, offsets, p, cut, macs);
 }
 
+// Per stretch of a dense-only run: the plan's ops in it, its bands, and the storages that live: the maps, the bytes, the
+// rows kept at a time (0: all).
+nb::list memory_of(const Plan& plan) {
+    const MemoryPlan& memory = *plan.memory();
+    nb::list found;
+    for (int i = 0; i < static_cast<int>(memory.stretches.size()); i++) {
+        const Stretch& stretch = memory.stretches[i];
+        std::vector<int> ops;
+        for (int j = stretch.first; j < stretch.last; j++) {
+            const Job& job = memory.work.jobs[j];
+            if (job.kind != Job::Kind::run || job.index < 0) continue;
+            if (job.fused) ops.push_back(plan.front_of(job.index, true));
+            ops.push_back(job.index);
+        }
+        nb::list live;
+        for (size_t s = 0; s < memory.places.size(); s++) {
+            const Place& place = memory.places[s];
+            if (place.first > i || place.last < i) continue;
+            std::vector<int> maps;
+            for (const auto& use : memory.storages[s].uses)
+                if (use.read < 0 && use.map < static_cast<int>(plan.maps().size())) maps.push_back(use.map);
+            live.append(nb::make_tuple(maps, place.floats * 4, place.whole ? 0 : place.rows));
+        }
+        found.append(nb::make_tuple(ops, stretch.bands, live));
+    }
+    return found;
+}
+
+// Per fork its branches, each the plan's ops that it runs.
+std::vector<std::vector<std::vector<int>>> forks_of_plan(const Plan& plan, int threads) {
+    std::vector<std::vector<std::vector<int>>> found;
+    for (const Fork& fork : plan.forks(threads)) {
+        auto& branches = found.emplace_back();
+        for (const auto& jobs : fork.branches) {
+            auto& ops = branches.emplace_back();
+            for (int j : jobs)
+                if (const int op = plan.memory()->work.jobs[j].op_index(); op >= 0) ops.push_back(op);
+        }
+    }
+    return found;
+}
+
+using OrderTuple = std::tuple<std::string, int, int>;
+
+std::optional<OrderTuple> order_of(const Plan& plan, int op) {
+    const Order* order = plan.order(op);
+    if (!order) return {};
+    return OrderTuple{order->channels ? "channels" : "pixels", order->blocks, order->part};
+}
+
+void set_order(Plan& plan, int op, const std::string& outside, int blocks, int part) {
+    if (outside != "pixels" && outside != "channels") throw std::invalid_argument("unknown order '" + outside + "'");
+    plan.set_order(op, {outside == "channels", blocks, part});
+}
+
 void bind_plan(nb::module_& m) {
+    nb::class_<WeightStore>(m, "WeightStore").def(nb::init<>()).def_prop_ro("bytes", &WeightStore::bytes);
     nb::class_<Plan>(m, "Plan")
-        .def(nb::init<std::string_view, bool>(), "isa"_a = "", "fuse"_a = true)
+        .def(nb::init<std::string_view, bool, std::shared_ptr<WeightStore>>(), "isa"_a = "", "fuse"_a = true, "weights"_a = nb::none())
         .def("map", &Plan::map, "height"_a, "width"_a, "channels"_a)
         .def("channels_of", &Plan::channels_of, "parent"_a, "first"_a, "count"_a)
         .def("part_of", &Plan::part_of, "parent"_a, "first"_a, "count"_a)
@@ -190,11 +246,21 @@ void bind_plan(nb::module_& m) {
         }, "x"_a, "out"_a, "index"_a, "fill"_a)
         .def("copy", &Plan::copy, "x"_a, "out"_a)
         .def("softmax", &Plan::softmax, "x"_a, "out"_a)
-        .def("seal", &Plan::seal)
+        .def("seal", &Plan::seal, "stores"_a = false)
+        .def("limit_memory", &Plan::limit_memory, "bytes"_a, "threads"_a)
         .def_prop_ro("macs", nb::overload_cast<>(&Plan::macs, nb::const_))
         .def_prop_ro("state_bytes", [](const Plan& p) { return p.state_bytes(false); })
         .def_prop_ro("dense_bytes", [](const Plan& p) { return p.state_bytes(true); })
+        .def("dense_peak_bytes", &Plan::dense_peak_bytes, "threads"_a)
+        .def("dense_overhead_bytes", &Plan::dense_overhead_bytes, "threads"_a)
+        .def("memory", &memory_of)
         .def_prop_ro("weight_bytes", &Plan::weight_bytes)
+        .def("layer", &Plan::layer, "op"_a)
+        .def("forks", &forks_of_plan, "threads"_a)
+        .def("set_forks", &Plan::set_forks, "chosen"_a, "threads"_a)
+        .def("chosen_forks", &Plan::chosen_forks, "threads"_a)
+        .def("order", &order_of, "op"_a)
+        .def("set_order", &set_order, "op"_a, "outside"_a, "blocks"_a, "part"_a)
         .def_prop_ro("isa", [](const Plan& p) { return std::string(p.kernels().name); })
         .def("size", [](const Plan& p, int x) {
             const Map& map = p.checked(x);
@@ -220,7 +286,7 @@ void bind_state(nb::module_& m) {
              "dense_only"_a, "tolerance"_a)
         .def_prop_ro("bytes", &State::bytes)
         .def_prop_rw("tolerance", &State::tolerance, &State::set_tolerance)
-        .def("step", [](State& s, const std::vector<Floats>& inputs) {
+        .def("step", [](State& s, const std::vector<Floats>& inputs, const std::vector<nb::ndarray<float, nb::c_contig, nb::device::cpu>>& outputs) {
             const Plan& plan = s.plan();
             if (inputs.size() != plan.inputs().size()) throw std::invalid_argument("one array per input is needed");
             std::vector<const float*> sources;
@@ -229,9 +295,16 @@ void bind_state(nb::module_& m) {
                     throw std::invalid_argument("input " + std::to_string(i) + " has another number of values than its map");
                 sources.push_back(inputs[i].data());
             }
+            if (!outputs.empty() && outputs.size() != plan.outputs().size()) throw std::invalid_argument("one array per output is needed");
+            std::vector<float*> targets;
+            for (size_t i = 0; i < outputs.size(); i++) {
+                if (static_cast<int64_t>(outputs[i].size()) != count_of(plan, plan.outputs()[i]))
+                    throw std::invalid_argument("the array has another number of values than the output");
+                targets.push_back(outputs[i].data());
+            }
             nb::gil_scoped_release release;
-            s.step(sources);
-        }, "inputs"_a)
+            s.step(sources, targets);
+        }, "inputs"_a, "outputs"_a = nb::list())
         .def("read", [](const State& s, int output, nb::ndarray<float, nb::c_contig, nb::device::cpu> array) {
             if (output < 0 || output >= static_cast<int>(s.plan().outputs().size())) throw std::invalid_argument("no such output");
             if (static_cast<int64_t>(array.size()) != count_of(s.plan(), s.plan().outputs()[output]))

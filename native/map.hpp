@@ -18,9 +18,8 @@ struct Root {
     Halo halo;
     bool in_streams = true, in_dense = true;  // false: its producer is absorbed by its reader, it is never stored
     bool halo_allowed = true;    // false once a view of it scatters or flattens its pixels
-    int first_op = -1, last_op = -1;  // liveness in a dense-only state; first_op = -1: filled before the first op
     int64_t row_stride = 0, origin = 0, floats = 0;  // origin: of pixel (0, 0)
-    int64_t stream_offset = 0, dense_offset = 0;     // of the root in a state's memory, floats
+    int64_t stream_offset = 0;                       // of the root in a stream's memory, floats
 };
 
 enum class View { whole, channels, part, phase, pixels };
@@ -35,6 +34,20 @@ struct Map {
     int stale = 0;                                        // index of its stale set; read views share their parent's
     int64_t offset = 0, row_stride = 0, pixel_stride = 0;  // floats from the root's first float; fixed by seal()
 
+    // Where it lies in the memory of its parent, a map of the same root; a whole map lies at its root's origin.
+    void lay_out(const Root& r, const Map* of) {
+        offset = of ? of->offset : r.origin, row_stride = of ? of->row_stride : r.row_stride;
+        pixel_stride = of ? of->pixel_stride : r.channels;
+        if (view == View::channels || view == View::part) offset += first;
+        if (view == View::phase) {
+            offset += phase_y * row_stride + phase_x * pixel_stride;
+            row_stride *= stride_y, pixel_stride *= stride_x;
+        }
+        if (view == View::pixels) {
+            offset += first * pixel_stride;
+            row_stride = width * pixel_stride;
+        }
+    }
     int64_t at(int y, int x) const { return offset + y * row_stride + x * pixel_stride; }
     bool same_pixels(const Map& o) const { return height == o.height && width == o.width; }
     bool same_size(const Map& o) const { return height == o.height && width == o.width && channels == o.channels; }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/dispatch.hpp"
+#include "branches.hpp"
 
 namespace reconv {
 namespace {
@@ -29,7 +30,10 @@ std::string size_of(const Map& m) {
 
 }  // namespace
 
-Plan::Plan(std::string_view isa, bool fuse) : kernels_(&kernels_of(isa)), fuse_(fuse) {}
+Plan::Plan(std::string_view isa, bool fuse, std::shared_ptr<WeightStore> store)
+    : kernels_(&kernels_of(isa)), store_(store ? std::move(store) : std::make_shared<WeightStore>()), fuse_(fuse) {}
+
+Plan::~Plan() = default;
 
 void Plan::require(bool ok, const std::string& what) const {
     if (!ok) throw std::invalid_argument(what);
@@ -121,7 +125,6 @@ int Plan::input(int map, std::array<int64_t, 3> strides) {
     require(!sealed_, "the plan is sealed");
     require(!checked(map).produced, "input: the map is already produced");
     maps_[map].produced = true;
-    roots_[maps_[map].root].last_op = std::max(roots_[maps_[map].root].last_op, 0);
     inputs_.push_back({map, strides});
     cut_maps_.push_back(map);
     return static_cast<int>(inputs_.size()) - 1;
@@ -137,15 +140,10 @@ int Plan::output(int map, std::array<int64_t, 3> strides) {
 int Plan::add(OpPtr op, std::vector<int> inputs, int out, bool cut, int64_t macs_per_pixel) {
     require(!sealed_, "the plan is sealed");
     const int id = static_cast<int>(ops_.size());
-    for (int in : inputs) {
+    for (int in : inputs)
         require(checked(in).produced, std::string("input map ").append(std::to_string(in)).append(" has not been produced"));
-        roots_[maps_[in].root].last_op = id;
-    }
     require(!checked(out).produced, std::string("output map ").append(std::to_string(out)).append(" is already produced"));
     maps_[out].produced = true;
-    Root& root = roots_[maps_[out].root];
-    if (root.first_op < 0 && root.last_op < 0) root.first_op = id;
-    root.last_op = std::max(root.last_op, id);
     op->out = out;
     op->inputs = std::move(inputs);
     op->cut = cut;
@@ -192,7 +190,7 @@ int Plan::conv(int x, int out, std::span<const float> weight, std::array<int, 4>
     }
     need_halo(x, {kernel_y, kernel_x, params.stride_y, params.stride_x, params.pad_y, params.pad_x, params.dilation_y,
                   params.dilation_x}, out);
-    auto op = make_conv(x, out, weight, kernel_y, kernel_x, bias, params, maps_);
+    auto op = make_conv(x, out, weight, kernel_y, kernel_x, bias, params, maps_, *kernels_, *store_);
     return add(std::move(op), std::move(inputs), out, cut,
                macs ? macs : static_cast<int64_t>(out_channels) * in_channels * kernel_y * kernel_x);
 }
@@ -287,9 +285,10 @@ int Plan::gather(int x, int out, std::vector<int32_t> index, float fill) {
 }
 
 // A depthwise convolution whose only reader is a pointwise one is done by that reader, pixel by pixel, and never written:
-// in dense-only states always; in streams where the pointwise part is so cheap that a cutoff between the two would cost
-// more than the multiply-adds it can save. Where the window strides, a stale pixel is diluted among its neighbours and
-// the cutoff stops two thirds of them (measured on a street camera), so there the two stay apart.
+// in dense-only states always, unless threads are to share the pointwise one's channels; in streams where the pointwise
+// part is so cheap that a cutoff between the two would cost more than the multiply-adds it can save. Where the window
+// strides, a stale pixel is diluted among its neighbours and the cutoff stops two thirds of them (measured on a street
+// camera), so there the two stay apart.
 void Plan::absorb() {
     constexpr int64_t kCheapMacs = 1024;
     const int count = static_cast<int>(ops_.size());
@@ -318,7 +317,6 @@ void Plan::absorb() {
         dense_front_[i] = front;
         Root& root = roots_[maps_[between].root];
         root.in_dense = false;
-        for (int in : ops_[front]->inputs) roots_[maps_[in].root].last_op = std::max(roots_[maps_[in].root].last_op, i);
         if (!in_streams) continue;
         stream_done_by_[front] = i;
         stream_front_[i] = front;
@@ -337,71 +335,78 @@ void Plan::lay_out_roots() {
         r.stream_offset = stream_floats_;
         if (r.in_streams) stream_floats_ += r.floats;
     }
-    for (Map& m : maps_) {
-        if (m.parent < 0) {
-            const Root& r = roots_[m.root];
-            m.offset = r.origin, m.row_stride = r.row_stride, m.pixel_stride = r.channels;
-            continue;
-        }
-        const Map& p = maps_[m.parent];
-        m.offset = p.offset, m.row_stride = p.row_stride, m.pixel_stride = p.pixel_stride;
-        switch (m.view) {
-            case View::channels:
-            case View::part: m.offset += m.first; break;
-            case View::phase:
-                m.offset += m.phase_y * p.row_stride + m.phase_x * p.pixel_stride;
-                m.row_stride *= m.stride_y, m.pixel_stride *= m.stride_x;
-                break;
-            case View::pixels:
-                m.offset += m.first * p.pixel_stride;
-                m.row_stride = m.width * p.pixel_stride;
-                break;
-            case View::whole: break;
-        }
-    }
+    for (Map& m : maps_) m.lay_out(roots_[m.root], m.parent < 0 ? nullptr : &maps_[m.parent]);
 }
 
-// Dense-only states reuse memory: first fit, in order of first use, among the roots that live at the same time.
-void Plan::share_memory() {
-    const int end = static_cast<int>(ops_.size());
-    for (const Border& b : inputs_) roots_[maps_[b.map].root].first_op = -1;
-    for (const Border& b : outputs_) roots_[maps_[b.map].root].last_op = end;
-    std::vector<Root*> order;
-    for (Root& r : roots_)
-        if (r.in_dense) order.push_back(&r);
-    std::stable_sort(order.begin(), order.end(), [](const Root* a, const Root* b) { return a->floats > b->floats; });
-    std::vector<Root*> placed;
-    for (Root* r : order) {
-        std::vector<Root*> rivals;
-        for (Root* p : placed)
-            if (p->first_op <= r->last_op && r->first_op <= p->last_op) rivals.push_back(p);
-        std::sort(rivals.begin(), rivals.end(), [](const Root* a, const Root* b) { return a->dense_offset < b->dense_offset; });
-        int64_t at = 0;
-        for (const Root* p : rivals) {
-            if (at + r->floats <= p->dense_offset) break;
-            at = std::max(at, p->dense_offset + p->floats);
-        }
-        r->dense_offset = at;
-        dense_floats_ = std::max(dense_floats_, at + r->floats);
-        placed.push_back(r);
-    }
-}
-
-void Plan::seal() {
+void Plan::seal(bool stores) {
     require(!sealed_, "the plan is sealed");
     absorb();
     lay_out_roots();
-    share_memory();
     for (const auto& op : ops_) {
         op->prepare(*kernels_, maps_);
-        scratch_floats_ = std::max(scratch_floats_, op->scratch_floats(*kernels_, maps_));
         row_words_ = std::max(row_words_, op->spread_words(maps_));
     }
+    need_scratch();
+    memory_ = std::make_shared<const MemoryPlan>(plan_memory(*this, stores, {}));
+    sealed_ = true;
+}
+
+void Plan::limit_memory(int64_t bytes, int threads) {
+    require(sealed_, "the plan is not sealed");
+    limited_ = true;
+    const int64_t floats = (bytes - dense_overhead_bytes(threads)) / 4;
+    memory_ = std::make_shared<const MemoryPlan>(plan_memory(*this, memory_->work.stores, floats));
+}
+
+std::vector<Fork> Plan::forks(int threads) const {
+    require(sealed_, "the plan is not sealed");
+    require(threads > 0, "threads is not positive");
+    return limited_ || threads == 1 ? std::vector<Fork>() : forks_of(*memory_, threads);
+}
+
+std::vector<int> Plan::chosen_forks(int threads) const {
+    const std::vector<Fork> all = forks(threads);
+    std::vector<int> chosen;
+    for (int i = 0; i < static_cast<int>(all.size()); i++)
+        if (std::any_of(memory_->forks.begin(), memory_->forks.end(), [&](const Fork& f) { return f.first == all[i].first; })) chosen.push_back(i);
+    return chosen;
+}
+
+void Plan::set_forks(const std::vector<int>& chosen, int threads) {
+    const std::vector<Fork> all = forks(threads);
+    std::vector<Fork> forks;
+    for (int i = 0; i < static_cast<int>(all.size()); i++)
+        if (std::find(chosen.begin(), chosen.end(), i) != chosen.end()) forks.push_back(all[i]);
+    require(forks.size() == chosen.size(), std::string("forks are numbered from 0 to ").append(std::to_string(all.size())).append(", exclusive, each once"));
+    memory_ = std::make_shared<const MemoryPlan>(branched(*memory_, forks));
+}
+
+void Plan::need_scratch() {
+    scratch_floats_ = 0;
+    for (const auto& op : ops_) scratch_floats_ = std::max(scratch_floats_, op->scratch_floats(*kernels_, maps_));
     for (const Border& b : inputs_) {
         const Map& m = maps_[b.map];
         scratch_floats_ = std::max(scratch_floats_, 2 * (static_cast<int64_t>(m.width) * m.channels + 64));
     }
-    sealed_ = true;
+}
+
+const Order* Plan::order(int op) const {
+    require(sealed_, "the plan is not sealed");
+    require(op >= 0 && op < static_cast<int>(ops_.size()), "no such op");
+    return ops_[op]->order();
+}
+
+std::string Plan::layer(int op) const { return order(op) ? ops_[op]->layer(maps_) : std::string(); }
+
+void Plan::set_order(int op, const Order& order) {
+    require(this->order(op) != nullptr, "the op has no order to choose");
+    require(order.blocks >= 1 && order.blocks <= Order::most_blocks,
+            std::string("blocks is ").append(std::to_string(order.blocks)).append(", expected 1 to ").append(std::to_string(Order::most_blocks)));
+    require(order.part >= 0, "part is negative");
+    ops_[op]->set_order(order, *kernels_);
+    for (const auto& [index, twin] : memory_->work.twins)
+        if (index == op) twin->set_order(order, *kernels_);
+    need_scratch();
 }
 
 int64_t Plan::macs(int op) const {
@@ -417,7 +422,14 @@ int64_t Plan::macs() const {
 
 int64_t Plan::weight_bytes() const {
     int64_t total = 0;
-    for (const auto& op : ops_) total += op->bytes();
+    std::vector<const Packed*> counted;
+    for (const auto& op : ops_) {
+        total += op->bytes();
+        const Packed* shared = op->shared_weights();
+        if (!shared || std::find(counted.begin(), counted.end(), shared) != counted.end()) continue;
+        counted.push_back(shared);
+        total += shared->bytes();
+    }
     return total;
 }
 
@@ -455,8 +467,21 @@ int64_t Plan::most_inputs() const {
     return static_cast<int64_t>(most);
 }
 
+int64_t Plan::memory_floats(bool dense_only) const { return dense_only ? memory_->floats : stream_floats_; }
+
+int64_t Plan::dense_overhead_bytes(int threads) const {
+    int64_t floats = threads * scratch_floats_;
+    for (const Border& b : outputs_) {
+        const Map& m = maps_[b.map];
+        floats += static_cast<int64_t>(m.height) * m.width * m.channels;
+    }
+    return floats * 4;
+}
+
+int64_t Plan::dense_peak_bytes(int threads) const { return memory_->floats * 4 + dense_overhead_bytes(threads); }
+
 int64_t Plan::state_bytes(bool dense_only) const {
-    if (dense_only) return dense_floats_ * 4;
+    if (dense_only) return memory_->floats * 4;
     const auto ops = static_cast<int64_t>(ops_.size());
     int64_t floats = stream_floats_ + weight_floats();
     for (int id : cut_maps_) floats += maps_[id].channels;  // deviations

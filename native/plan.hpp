@@ -5,8 +5,12 @@
 #include <string_view>
 
 #include "ops/op.hpp"
+#include "weights.hpp"
 
 namespace reconv {
+
+struct Fork;
+struct MemoryPlan;
 
 struct Border {  // between a map and a user's array, strides in elements for y, x and channel
     int map;
@@ -15,7 +19,9 @@ struct Border {  // between a map and a user's array, strides in elements for y,
 
 class Plan {
 public:
-    explicit Plan(std::string_view isa, bool fuse = true);
+    // `store`: where weights are looked up, so that plans of one model keep equal ones once; null: a store of its own.
+    explicit Plan(std::string_view isa, bool fuse = true, std::shared_ptr<WeightStore> store = nullptr);
+    ~Plan();
     Plan(const Plan&) = delete;
     Plan& operator=(const Plan&) = delete;
 
@@ -46,7 +52,16 @@ public:
     int copy(int x, int out);
     int gather(int x, int out, std::vector<int32_t> index, float fill);
 
-    void seal();
+    // stores: a dense-only step writes the outputs to the user's arrays as they come; they cannot be read afterwards.
+    void seal(bool stores = false);
+    // What a dense-only run of so many threads may take in all (dense_peak_bytes), for the states that are made from now on.
+    // It is met where it can be; without a limit the run takes as little as costs no time.
+    void limit_memory(int64_t bytes, int threads);
+    // Where branches of a dense-only run do not depend on one another. Those that are chosen run at once, each on a thread, in
+    // the states that are made from now on; a limit of the memory undoes that.
+    std::vector<Fork> forks(int threads) const;
+    void set_forks(const std::vector<int>& chosen, int threads);
+    std::vector<int> chosen_forks(int threads) const;
 
     const Kernels& kernels() const { return *kernels_; }
     const std::vector<Map>& maps() const { return maps_; }
@@ -59,8 +74,16 @@ public:
 
     int64_t macs() const;
     int64_t macs(int op) const;
-    int64_t weight_bytes() const;
-    int64_t memory_floats(bool dense_only) const { return dense_only ? dense_floats_ : stream_floats_; }
+    int64_t weight_bytes() const;  // weights that several ops share count once
+    // How a convolution goes through its work, null for other ops. To be set before a state of the plan steps.
+    const Order* order(int op) const;
+    std::string layer(int op) const;  // the sizes that decide which order is the quickest
+    void set_order(int op, const Order& order);
+    int64_t memory_floats(bool dense_only) const;
+    const std::shared_ptr<const MemoryPlan>& memory() const { return memory_; }  // of dense-only runs
+    // bytes that a dense-only run of so many threads takes in all: maps, scratch and the arrays of the outputs
+    int64_t dense_peak_bytes(int threads) const;
+    int64_t dense_overhead_bytes(int threads) const;  // of these, what are no maps
     int64_t scratch_floats() const { return scratch_floats_; }  // per thread
     // bytes of a state: maps, stale sets and cutoff weights; scratch belongs to the threads
     int64_t state_bytes(bool dense_only) const;
@@ -87,7 +110,7 @@ private:
     void need_halo(int map, const Window& window, int out);
     void absorb();
     void lay_out_roots();
-    void share_memory();
+    void need_scratch();
 
     const Kernels* kernels_;
     std::vector<Map> maps_;
@@ -95,10 +118,12 @@ private:
     std::vector<OpPtr> ops_;
     std::vector<Border> inputs_, outputs_;
     std::vector<int> cut_maps_;
-    int64_t stream_floats_ = 0, dense_floats_ = 0, scratch_floats_ = 0;
+    int64_t stream_floats_ = 0, scratch_floats_ = 0;
+    std::shared_ptr<const MemoryPlan> memory_;
     int stale_sets_ = 0, row_words_ = 0;
     std::vector<int> stream_done_by_, dense_done_by_, stream_front_, dense_front_;
-    bool fuse_, sealed_ = false;
+    std::shared_ptr<WeightStore> store_;
+    bool fuse_, sealed_ = false, limited_ = false;
 };
 
 }  // namespace reconv

@@ -3,48 +3,45 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <functional>
-#include <new>
 #include <stdexcept>
 #include <string>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace reconv {
 namespace {
 
-constexpr size_t kPage = size_t{2} << 20;  // of large pages, where the system grants them
-constexpr int64_t kShare = 60'000;         // weighted pixels below which an op stays on one thread
+constexpr int64_t kShare = 60'000;  // weighted pixels below which an op stays on one thread
+
+const Plan& sealed(const Plan& plan) {
+    if (!plan.sealed()) throw std::invalid_argument("the plan is not sealed");
+    return plan;
+}
 
 }  // namespace
 
 State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads, bool dense_only, float tolerance)
-    : plan_(std::move(plan)), threads_(std::move(threads)), dense_only_(dense_only) {
-    if (!plan_->sealed()) throw std::invalid_argument("the plan is not sealed");
+    : plan_(std::move(plan)), threads_(std::move(threads)), dense_only_(dense_only),
+      dense_(dense_only ? sealed(*plan_).memory() : nullptr),
+      block_(static_cast<size_t>(dense_ ? dense_->floats : sealed(*plan_).memory_floats(false)) * 4) {
     set_tolerance(tolerance);
     const auto& maps = plan_->maps();
-    const size_t floats = static_cast<size_t>(plan_->memory_floats(dense_only));
-    const size_t bytes = std::max<size_t>(floats * 4, 64);
-    floats_ = static_cast<float*>(std::aligned_alloc(bytes >= kPage ? kPage : 64, (bytes + 63) / 64 * 64));
-    if (!floats_) throw std::bad_alloc();
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (bytes >= kPage) madvise(floats_, bytes, MADV_HUGEPAGE);
-#endif
-    std::memset(floats_, 0, bytes);
-    for (const Root& r : plan_->roots()) {
-        const bool kept = dense_only ? r.in_dense : r.in_streams;
-        roots_.push_back(kept ? floats_ + (dense_only ? r.dense_offset : r.stream_offset) : nullptr);
+    bytes_ = (dense_ ? dense_->floats : plan_->memory_floats(false)) * 4;
+    op_seconds_.assign(plan_->ops().size(), 0.0);
+    if (dense_only) {
+        roots_.assign(dense_->work.roots.size(), nullptr);
+        bases_.assign(dense_->storages.size(), 0);
+        memory_ = {&dense_->work.maps, &roots_};
+        int most = 1;
+        for (const Job& job : dense_->work.jobs) most = std::max(most, job.height);
+        runs_.reserve(static_cast<size_t>(most));
+        for (const Fork& fork : dense_->forks) branch_runs_.resize(std::max(branch_runs_.size(), fork.branches.size()));
+        for (auto& runs : branch_runs_) runs.reserve(static_cast<size_t>(most));
+        return;
     }
+    for (const Root& r : plan_->roots()) roots_.push_back(r.in_streams ? block_.floats() + r.stream_offset : nullptr);
     memory_ = {&maps, &roots_};
-    bytes_ = static_cast<int64_t>(floats) * 4;
     runs_.reserve(static_cast<size_t>(plan_->most_runs()));
     cuts_.resize(maps.size());
-    op_seconds_.assign(plan_->ops().size(), 0.0);
-    if (dense_only) return;
 
     stale_words_.assign(static_cast<size_t>(plan_->stale_words()), 0);
     uint64_t* words = stale_words_.data();
@@ -71,8 +68,6 @@ State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads,
     for (const Cut& cut : cuts_) bytes_ += static_cast<int64_t>(cut.deviation.size() * 4);
 }
 
-State::~State() { std::free(floats_); }
-
 void State::set_tolerance(float tolerance) {
     if (!(tolerance >= 0.f) || !std::isfinite(tolerance))
         throw std::invalid_argument("tolerance must be a finite number of at least 0");
@@ -91,17 +86,18 @@ bool State::changed(int output) const {
 }
 
 const float* State::weights_of(int map) const {
-    return tolerance_ > 0.f ? weights_.data() + cuts_[map].index : nullptr;
+    return tolerance_ > 0.f && !dense_only_ ? weights_.data() + cuts_[map].index : nullptr;
 }
 
 std::span<const float> State::deviation(int map) const {
-    if (plan_->checked(map).channels == 0 || cuts_[map].index < 0) throw std::invalid_argument("the map is not under cutoff");
+    if (plan_->checked(map).channels == 0 || dense_only_ || cuts_[map].index < 0)
+        throw std::invalid_argument("the map is not under cutoff");
     return cuts_[map].deviation;
 }
 
 void State::set_weights(int map, std::span<const float> weights) {
     const Map& m = plan_->checked(map);
-    if (cuts_[map].index < 0) throw std::invalid_argument("the map is not under cutoff");
+    if (dense_only_ || cuts_[map].index < 0) throw std::invalid_argument("the map is not under cutoff");
     if (static_cast<int>(weights.size()) != m.channels)
         throw std::invalid_argument("one weight per channel: expected " + std::to_string(m.channels) + ", got " +
                                     std::to_string(weights.size()));
@@ -116,14 +112,19 @@ void State::profile(bool on) {
     std::fill(op_seconds_.begin(), op_seconds_.end(), 0.0);
 }
 
-void State::step(std::span<const float* const> sources) {
+void State::step(std::span<const float* const> sources, std::span<float* const> targets) {
     if (sources.size() != plan_->inputs().size()) throw std::invalid_argument("one array per input is needed");
+    const size_t wanted = dense_only_ && dense_->work.stores ? plan_->outputs().size() : 0;
+    if (!targets.empty() && targets.size() != wanted)
+        throw std::invalid_argument(wanted ? "one array per output is needed" : "outputs are to be read after the step");
     Threads::Session team(*threads_);
     team.reserve(plan_->scratch_floats());
     was_dense_ = dense_only_ || !ready_;
     ready_ = false;  // a step that fails half-way makes the next one dense
     recomputed_macs_ = 0;
-    load_inputs(sources, team);
+    if (dense_only_) return run_dense(sources, targets, team);
+    for (int i = 0; i < static_cast<int>(sources.size()); i++)
+        load_rows(i, sources[i], 0, memory_.map(plan_->inputs()[i].map).height, team);
     for (int op = 0; op < static_cast<int>(plan_->ops().size()); op++) {
         if (!profiling_) {
             run_op(op, team);
@@ -133,53 +134,44 @@ void State::step(std::span<const float* const> sources) {
         run_op(op, team);
         op_seconds_[op] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    ready_ = !dense_only_ && (!was_dense_ || tolerance_ == 0.f || estimate());
+    ready_ = !was_dense_ || tolerance_ == 0.f || estimate();
 }
 
-void State::load_inputs(std::span<const float* const> sources, Threads::Session& team) {
-    for (size_t i = 0; i < sources.size(); i++) {
-        const Border& border = plan_->inputs()[i];
-        const Map& m = memory_.map(border.map);
-        const Root& root = plan_->roots()[m.root];
-        if (dense_only_ && (root.halo.top || root.halo.bottom || root.halo.side)) clear_halo(root, roots_[m.root]);
-        constexpr int kRows = 16;  // of a piece
-        std::atomic<int> next{0};
-        const auto work = [&](float* scratch) {
-            for (int first; (first = next.fetch_add(kRows, std::memory_order_relaxed)) < m.height;)
-                for (int y = first; y < std::min(first + kRows, m.height); y++) {
-                    InputRow in{sources[i] + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
-                                static_cast<ptrdiff_t>(border.strides[2]), memory_.pixel(border.map, y, 0),
-                                static_cast<ptrdiff_t>(m.pixel_stride), m.width, m.channels, scratch};
-                    plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_,
-                                               was_dense_, dense_only_ ? nullptr : stale_[m.stale].row(y));
-                }
-        };
-        if (static_cast<int64_t>(m.height) * m.width * m.channels < kShare)
-            work(team.scratch());
-        else
-            team.run(std::ref(work));
-    }
+void State::load_rows(int input, const float* source, int first, int last, Threads::Session& team) {
+    const Border& border = plan_->inputs()[input];
+    const Map& m = memory_.map(border.map);
+    constexpr int kRows = 16;  // of a piece
+    std::atomic<int> next{first};
+    const auto work = [&](float* scratch) {
+        for (int start; (start = next.fetch_add(kRows, std::memory_order_relaxed)) < last;)
+            for (int y = start; y < std::min(start + kRows, last); y++) {
+                InputRow in{source + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
+                            static_cast<ptrdiff_t>(border.strides[2]), memory_.pixel(border.map, y, 0),
+                            static_cast<ptrdiff_t>(m.pixel_stride), m.width, m.channels, scratch};
+                plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_, was_dense_,
+                                           dense_only_ ? nullptr : stale_[m.stale].row(y));
+            }
+    };
+    if (static_cast<int64_t>(last - first) * m.width * m.channels < kShare)
+        work(team.scratch());
+    else
+        team.run(std::ref(work));
 }
 
 void State::run_op(int index, Threads::Session& team) {
-    if (plan_->done_by(index, dense_only_) != index) return;
+    if (plan_->done_by(index, false) != index) return;
     const Op& op = *plan_->ops()[index];
     const Map& o = memory_.map(op.out);
-    const int front = plan_->front_of(index, dense_only_);
+    const int front = plan_->front_of(index, false);
     runs_.clear();
     Cutoff cutoff;
     int64_t pixels = 0;
     if (was_dense_) {
-        const Root& root = plan_->roots()[o.root];
-        if (dense_only_ && root.first_op == index && (root.halo.top || root.halo.bottom || root.halo.side))
-            clear_halo(root, roots_[o.root]);
         for (int y = 0; y < o.height; y++) runs_.push_back({y, 0, o.width});
         pixels = static_cast<int64_t>(o.height) * o.width;
-        if (!dense_only_) {
-            todo_[index].fill();
-            if (front >= 0) todo_[front].fill();
-            stale_[o.stale].fill();
-        }
+        todo_[index].fill();
+        if (front >= 0) todo_[front].fill();
+        stale_[o.stale].fill();
     } else {
         op_inputs_.clear();
         bool any = false;
@@ -219,12 +211,13 @@ void State::account(const Op& op, int front, int64_t pixels) {
 
 // Shares an op's runs among the team: pieces of about equal numbers of pixels, taken by whoever is free.
 void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fused, Threads::Session& team) {
-    const int64_t cost = op.pixel_cost(plan_->maps());
+    const int64_t cost = op.pixel_cost(*memory_.maps);
     if (cost == 0) return;
-    if (team.count() == 1 || !op.splits() || pixels * cost < kShare || pixels <= 2 * plan_->kernels().pairs) {
-        op.run({memory_, &plan_->kernels(), runs_, cutoff, team.scratch(), true, fused});
-        return;
-    }
+    const Task whole{memory_, &plan_->kernels(), runs_, cutoff, team.scratch(), true, fused};
+    const bool shares = team.count() > 1 && op.splits() && pixels * cost >= kShare;
+    if (const int slices = shares ? op.slices(whole, pixels, team.count()) : 1; slices > 1)
+        return dispatch_slices(op, whole, slices, team);
+    if (!shares || pixels <= 2 * plan_->kernels().pairs) return op.run(whole);
     const int64_t block = 2 * plan_->kernels().pairs;
     // Every piece reads all of an op's weights: an op with many of them is cut into no more pieces than there are members.
     const int64_t even = (pixels + team.count() - 1) / team.count();
@@ -266,14 +259,24 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
     team.run(std::ref(work));
 }
 
-void State::clear_halo(const Root& r, float* memory) const {
-    const int64_t row = static_cast<int64_t>(r.width) * r.channels;
-    std::fill(memory, memory + r.origin, 0.f);
-    for (int y = 0; y < r.height; y++) {
-        float* end = memory + r.origin + y * r.row_stride + row;
-        std::fill(end, end + (r.row_stride - row), 0.f);
-    }
-    std::fill(memory + r.origin + r.height * r.row_stride, memory + r.floats, 0.f);
+// Shares an op's output channels among the team. What a stream's pixels become waits in the caller's scratch.
+void State::dispatch_slices(const Op& op, const Task& whole, int slices, Threads::Session& team) {
+    float* rows = whole.cutoff.compare ? whole.scratch : nullptr;
+    std::atomic<int> next{0};
+    const auto work = [&](float* scratch) {
+        for (int s; (s = next.fetch_add(1, std::memory_order_relaxed)) < slices;) {
+            Task task = whole;
+            task.scratch = scratch;
+            task.alone = false;
+            task.slice = {s, slices, rows};
+            op.run(task);
+        }
+    };
+    team.run(std::ref(work));
+    if (!rows) return;
+    Task task = whole;
+    task.slice.rows = rows;
+    op.put_away(task);
 }
 
 // sigma of every channel of every cut map: max(its standard deviation, 0.05 RMS of the map's deviations); a map of fewer
@@ -324,21 +327,28 @@ bool State::estimate() {
 }
 
 void State::read(int output, float* array) const {
+    if (dense_only_ && dense_->work.stores) throw std::invalid_argument("the step has stored the outputs");
+    store_rows(output, array, 0, memory_.map(plan_->outputs().at(output).map).height, nullptr);
+}
+
+// team: null where no step is under way; alone: on this thread, whatever there is to do
+void State::store_rows(int output, float* array, int first, int last, Threads::Session* team, bool alone) const {
     const Border& border = plan_->outputs().at(output);
     const Map& m = memory_.map(border.map);
     const int64_t row_stride = border.strides[0], pixel_stride = border.strides[1], channel_stride = border.strides[2];
     constexpr int kPixels = 1024;  // of a piece
     const int across = (m.width + kPixels - 1) / kPixels;
-    std::atomic<int> next{0};
+    std::atomic<int> next{first * across};
     const auto work = [&](float*) {
-        for (int piece; (piece = next.fetch_add(1, std::memory_order_relaxed)) < m.height * across;) {
+        for (int piece; (piece = next.fetch_add(1, std::memory_order_relaxed)) < last * across;) {
             const int y = piece / across, x = piece % across * kPixels;
             plan_->kernels().export_row(array + y * row_stride + x * pixel_stride, pixel_stride, channel_stride,
                                         memory_.pixel(border.map, y, x), m.pixel_stride, std::min(kPixels, m.width - x), m.channels);
         }
     };
-    if (static_cast<int64_t>(m.height) * m.width * m.channels < kShare) return work(nullptr);
-    Threads::Session(*threads_).run(std::ref(work));
+    if (alone || static_cast<int64_t>(last - first) * m.width * m.channels < kShare) return work(nullptr);
+    if (team) team->run(std::ref(work));
+    else Threads::Session(*threads_).run(std::ref(work));
 }
 
 }  // namespace reconv

@@ -3,6 +3,8 @@
 
 #include <memory>
 
+#include "block.hpp"
+#include "branches.hpp"
 #include "plan.hpp"
 #include "threads.hpp"
 
@@ -12,12 +14,12 @@ class State {
 public:
     // dense_only: maps share memory, every step computes everything and nothing is kept for the next.
     State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads, bool dense_only, float tolerance);
-    ~State();
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
-    // One frame: sources[i] is the user's array of input i. Not to be called by two threads at once.
-    void step(std::span<const float* const> sources);
+    // One frame: sources[i] is the user's array of input i, and targets[i] that of output i where the plan stores outputs as
+    // they come; without targets it drops them. Not to be called by two threads at once.
+    void step(std::span<const float* const> sources, std::span<float* const> targets = {});
     void read(int output, float* array) const;
     void reset() { ready_ = false; }
 
@@ -46,26 +48,37 @@ private:
         bool fixed = false;            // set by the user
     };
 
-    void load_inputs(std::span<const float* const> sources, Threads::Session& team);
+    void load_rows(int input, const float* source, int first, int last, Threads::Session& team);
+    void store_rows(int output, float* array, int first, int last, Threads::Session* team, bool alone = false) const;
     void run_op(int op, Threads::Session& team);
+    void run_dense(std::span<const float* const> sources, std::span<float* const> targets, Threads::Session& team);
+    void run_job(const Job& job, int first, int last, Threads::Session& team);
+    void run_fork(const Fork& fork, std::span<float* const> targets, Threads::Session& team);
+    void bind(int storage, int base);
+    void slide(int storage, int base, int end);
+    void point_roots(int storage, int base);
+    float* row_of(int storage, int row) const;
     void dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fused, Threads::Session& team);
+    void dispatch_slices(const Op& op, const Task& whole, int slices, Threads::Session& team);
     void account(const Op& op, int front, int64_t pixels);
     bool estimate();
-    void clear_halo(const Root& root, float* memory) const;
     const float* weights_of(int map) const;
 
     std::shared_ptr<const Plan> plan_;
     std::shared_ptr<Threads> threads_;
     bool dense_only_;
+    std::shared_ptr<const MemoryPlan> dense_;              // dense only
     float tolerance_;
-    float* floats_ = nullptr;
+    Block block_;
     int64_t bytes_ = 0;
     std::vector<float*> roots_;
+    std::vector<int> bases_;                               // dense only: first row of each storage
     Memory memory_;
     std::vector<uint64_t> stale_words_;
     std::vector<Bits> stale_, todo_;                       // by stale set; by op
     std::vector<uint64_t> row_;
     std::vector<Run> runs_;
+    std::vector<std::vector<Run>> branch_runs_;            // dense only: by branch of a fork
     std::vector<Bits> op_inputs_;
     std::vector<float> weights_;
     std::vector<Cut> cuts_;                                // by map

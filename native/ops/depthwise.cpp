@@ -1,6 +1,7 @@
 // Depthwise convolution: one filter per channel, vectors run along the channels.
 #include <algorithm>
 
+#include "../weights.hpp"
 #include "filter.hpp"
 
 namespace reconv {
@@ -9,32 +10,37 @@ namespace {
 class Depthwise final : public Filter {
 public:
     Depthwise(int x, std::span<const float> weight, int channels, int kernel_y, int kernel_x, std::span<const float> bias,
-              const ConvParams& p)
-        : Filter(x, kernel_y, kernel_x, p), weight_(weight.begin(), weight.end()), bias_(bias.begin(), bias.end()),
-          channels_(channels) {
-        bias_.resize(channels, 0.f);
+              const ConvParams& p, int width, WeightStore& store)
+        : Filter(x, kernel_y, kernel_x, p), bias_(bias.begin(), bias.end()), channels_(channels) {
+        padded_ = (channels + width - 1) / width * width;
+        bias_.resize(padded_, 0.f);
+        const int kernel = kernel_y * kernel_x;
+        Lines packed(static_cast<size_t>(kernel) * padded_, 0.f);
+        for (int t = 0; t < kernel; t++)
+            for (int c = 0; c < channels; c++) packed[static_cast<size_t>(t) * padded_ + c] = weight[static_cast<size_t>(c) * kernel + t];
+        packed_ = store.keep(std::move(packed));
     }
 
-    void prepare(const Kernels& kernels, const std::vector<Map>& maps) override {
+    void prepare(const Kernels&, const std::vector<Map>& maps) override {
         const Map& in = maps[x_];
-        const int kernel = window_.kernel_y * window_.kernel_x;
-        padded_ = (channels_ + kernels.width - 1) / kernels.width * kernels.width;
         for (int ky = 0; ky < window_.kernel_y; ky++)
             for (int kx = 0; kx < window_.kernel_x; kx++)
                 taps_.push_back(ky * window_.dilation_y * in.row_stride + kx * window_.dilation_x * in.pixel_stride);
         run_ = 1;
         ahead_ = taps_.back();
         blocks_ = 2;
-        packed_.assign(static_cast<size_t>(kernel) * padded_, 0.f);
-        for (int t = 0; t < kernel; t++)
-            for (int c = 0; c < channels_; c++) packed_[static_cast<size_t>(t) * padded_ + c] = weight_[static_cast<size_t>(c) * kernel + t];
-        bias_.resize(padded_, 0.f);
-        std::vector<float>().swap(weight_);
     }
 
-    int64_t bytes() const override { return static_cast<int64_t>((packed_.size() + bias_.size()) * sizeof(float)); }
-    int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 4 + channels_; }
+    std::shared_ptr<Op> twin(const Kernels& kernels, const std::vector<Map>& maps) const override {
+        auto op = std::make_shared<Depthwise>(*this);
+        op->taps_.clear();
+        op->prepare(kernels, maps);
+        return op;
+    }
 
+    int64_t bytes() const override { return static_cast<int64_t>(bias_.size() * sizeof(float)); }
+    const Packed* shared_weights() const override { return packed_.get(); }
+    int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 4 + channels_; }
 
     void compute(const Task& task, Block* blocks, int count, float*) const override {
         const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
@@ -42,7 +48,7 @@ public:
             BlockArgs& args = blocks[b].args;
             set_window(args);
             args.pair_stride = blocks[b].step;
-            args.weights = packed_.data();
+            args.weights = packed_->values.data();
             args.bias = bias_.data();
             args.first_channel = 0;
             task.kernels->depthwise[blocks[b].single][blocks[b].pairs()][activation](args, channels_, padded_);
@@ -53,8 +59,9 @@ protected:
     bool whole_vectors() const override { return padded_ == channels_; }
 
 private:
-    std::vector<float> weight_, bias_, packed_;
-    int channels_, padded_ = 0;
+    std::shared_ptr<const Packed> packed_;
+    Lines bias_;
+    int channels_, padded_;
 };
 
 }  // namespace
@@ -62,8 +69,8 @@ private:
 bool is_depthwise(const Op& op) { return dynamic_cast<const Depthwise*>(&op) != nullptr; }
 
 OpPtr make_depthwise(int x, std::span<const float> weight, int channels, int kernel_y, int kernel_x,
-                     std::span<const float> bias, const ConvParams& p) {
-    return std::make_unique<Depthwise>(x, weight, channels, kernel_y, kernel_x, bias, p);
+                     std::span<const float> bias, const ConvParams& p, int width, WeightStore& store) {
+    return std::make_unique<Depthwise>(x, weight, channels, kernel_y, kernel_x, bias, p, width, store);
 }
 
 }  // namespace reconv

@@ -1,6 +1,15 @@
 #include "filter.hpp"
 
 namespace reconv {
+namespace {
+
+// An activation for channels from `first` on.
+ActivationSpec from(ActivationSpec spec, int first) {
+    if (spec.slopes) spec.slopes += first;
+    return spec;
+}
+
+}  // namespace
 
 Filter::Filter(int x, int kernel_y, int kernel_x, const ConvParams& p)
     : x_(x),
@@ -16,28 +25,41 @@ void Filter::spread(std::span<const Bits> stale, const Bits& todo, std::span<uin
     if (stale.size() > 1) todo.unite(stale[1]);
 }
 
-int64_t Filter::scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const {
-    return (static_cast<int64_t>(open_blocks()) * 2 * kernels.pairs + 1) * row_floats(kernels, maps[out].channels);
+std::string Filter::window_text() const {
+    const auto pair = [](int y, int x) { return std::to_string(y).append("x").append(std::to_string(x)); };
+    const Window& w = window_;
+    return pair(w.kernel_y, w.kernel_x).append(" step ").append(pair(w.stride_y, w.stride_x)).append(" dilation ")
+        .append(pair(w.dilation_y, w.dilation_x)).append(" groups ").append(std::to_string(params_.groups));
 }
 
-// Fills blocks with the pixels of runs: whole pairs into one block, what odd runs leave over into another.
+int64_t Filter::scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const {
+    return (static_cast<int64_t>(with_rest(row_blocks())) * 2 * kernels.pairs + 1) * row_floats(kernels, maps[out].channels);
+}
+
+// Fills blocks with the pixels of runs: whole pairs into one block, what odd runs leave over into another. What a full block
+// goes through is its kernels and then the finish of its pixels; of the slices of a stream's pixels, first the one and, when
+// all slices are there, the other (`Work`).
 class Filter::Filling {
 public:
-    Filling(const Filter& filter, const Task& task)
-        : filter_(filter), head_(filter.head(task)), task_(task), in_(task.memory.map(head_.x_)), out_(task.memory.map(filter.out)) {
+    enum class Work { all, kernels, finish };
+
+    Filling(const Filter& filter, const Task& task, Work work)
+        : filter_(filter), head_(filter.head(task)), task_(task), in_(task.memory.map(head_.x_)), out_(task.memory.map(filter.out)), work_(work) {
         const Window& w = head_.window_;
         source_ = (*task.memory.roots)[in_.root] + in_.offset - w.pad_y * in_.row_stride - w.pad_x * in_.pixel_stride;
         target_ = (*task.memory.roots)[out_.root] + out_.offset;
         row_step_ = w.stride_y * in_.row_stride;
         pixel_step_ = w.stride_x * in_.pixel_stride;
         direct_ = !task.cutoff.compare && filter.whole_vectors();
+        shared_ = task.slice.rows;
         row_floats_ = row_floats(*task.kernels, out_.channels);
         full_ = 2 * task.kernels->pairs;
-        trash_ = task.scratch + static_cast<int64_t>(filter.open_blocks()) * full_ * row_floats_;
+        trash_ = task.scratch + static_cast<int64_t>(with_rest(filter.row_blocks())) * full_ * row_floats_;
         rows_ = trash_ + row_floats_;
-        for (int b = 0; b < filter.open_blocks(); b++) open(blocks_[b], b);
+        most_ = direct_ && !task.fused ? filter.blocks_ : filter.row_blocks();
+        for (int b = 0; b < with_rest(most_); b++) open(blocks_[b], b);
         pairs_ = &blocks_[0];
-        singles_ = &blocks_[filter.open_blocks() - 1];
+        singles_ = &blocks_[with_rest(most_) - 1];
         singles_->single = true;
     }
 
@@ -65,7 +87,7 @@ public:
             if (block.pixels % 2) {  // a whole number of pairs: repeat the last pixel, unwanted
                 const int m = block.pixels++;
                 block.args.in[m] = block.args.in[m - 1];
-                if (direct_) block.args.out[m] = trash_;
+                if (direct_ || shared_) block.args.out[m] = trash_;
             }
             blocks_[count_++] = block;  // with the others, so that the weights are read once
         }
@@ -80,7 +102,7 @@ private:
         block.pixels = 0;
         block.single = false;
         block.wanted = 0;
-        if (!direct_)
+        if (!direct_ && !shared_)
             for (int m = 0; m < full_; m++) args.out[m] = task_.scratch + (static_cast<int64_t>(index) * full_ + m) * row_floats_;
     }
 
@@ -91,6 +113,7 @@ private:
         block.y[m] = y;
         block.x[m] = x;
         if (direct_) block.args.out[m] = to;
+        if (shared_) block.args.out[m] = shared_ + row_floats_ * placed_++;
         if (!task_.cutoff.compare) return;
         // scattered pixels: no hardware prefetcher sees them coming
         for (int c = 0; c < out_.channels; c += 16) __builtin_prefetch(to + c, 1);
@@ -98,25 +121,27 @@ private:
     }
 
     void next_pairs() {
-        if (++count_ == filter_.blocks_) flush();
+        if (++count_ == most_) flush();
         else pairs_ = &blocks_[count_];
     }
 
     // Computed at once: single pixels are rare where there are many pixels.
     void next_singles() {
-        filter_.compute(task_, singles_, 1, rows_);
-        filter_.finish(task_, *singles_, direct_);
-        clear(*singles_);
+        pass(singles_, 1);
     }
 
     void flush() {
-        if (count_) filter_.compute(task_, blocks_, count_, rows_);
-        for (int b = 0; b < count_; b++) {
-            filter_.finish(task_, blocks_[b], direct_);
-            clear(blocks_[b]);
-        }
+        if (count_) pass(blocks_, count_);
         count_ = 0;
         pairs_ = &blocks_[0];
+    }
+
+    void pass(Block* blocks, int count) {
+        if (work_ != Work::finish) filter_.compute(task_, blocks, count, rows_);
+        for (int b = 0; b < count; b++) {
+            if (work_ != Work::kernels) filter_.finish(task_, blocks[b], direct_);
+            clear(blocks[b]);
+        }
     }
 
     static void clear(Block& block) {
@@ -128,10 +153,11 @@ private:
     const Task& task_;
     const Map &in_, &out_;
     const float* source_;
-    float *target_, *trash_, *rows_;
+    const Work work_;
+    float *target_, *trash_, *rows_, *shared_;
     int64_t row_step_, pixel_step_, row_floats_;
     bool direct_;
-    int full_, count_ = 0;
+    int full_, most_, count_ = 0, placed_ = 0;
     Block blocks_[kMostBlocks + 2];
     Block *pairs_, *singles_;
 };
@@ -147,27 +173,41 @@ void Filter::set_window(BlockArgs& args) const {
 }
 
 void Filter::run(const Task& task) const {
-    Filling filling(*this, task);
+    Filling filling(*this, task, task.slice.rows ? Filling::Work::kernels : Filling::Work::all);
+    for (const Run& run : task.runs) filling.add(run);
+    filling.finish();
+}
+
+void Filter::put_away(const Task& task) const {
+    Filling filling(*this, task, Filling::Work::finish);
     for (const Run& run : task.runs) filling.add(run);
     filling.finish();
 }
 
 void Filter::finish(const Task& task, Block& block, bool direct) const {
     const Kernels& kernels = *task.kernels;
-    const int channels = task.memory.map(out).channels;
+    const auto [first, last] = channels_of(task);
+    const int channels = last - first;
     const bool residual = params_.residual >= 0, after = params_.after.kind != Activation::none;
-    if (!fused_ || residual || after)
+    if (!fused_ || residual || after) {
+        const ActivationSpec inner = from(params_.activation, first), outer = from(params_.after, first);
         for (uint32_t left = block.wanted; left; left &= left - 1) {
             const int m = __builtin_ctz(left);
-            float* values = block.args.out[m];
-            activate(kernels, values, channels);
+            float* values = block.args.out[m] + first;
+            if (!fused_) kernels.activate(values, channels, inner);
             if (residual)
-                kernels.add_activate(values, task.memory.pixel(params_.residual, block.y[m], block.x[m]), channels, params_.after);
+                kernels.add_activate(values, task.memory.pixel(params_.residual, block.y[m], block.x[m]) + first, channels, outer);
             else if (after)
-                kernels.activate(values, channels, params_.after);
+                kernels.activate(values, channels, outer);
         }
+    }
     if (direct) return;
-    if (!task.cutoff.compare) return kernels.put(block.wanted, block.args.out, block.stored, channels);
+    if (!task.cutoff.compare) {
+        if (first == 0) return kernels.put(block.wanted, block.args.out, block.stored, channels);
+        float *fresh[kMaxPixels], *stored[kMaxPixels];
+        for (int m = 0; m < block.pixels; m++) fresh[m] = block.args.out[m] + first, stored[m] = block.stored[m] + first;
+        return kernels.put(block.wanted, fresh, stored, channels);
+    }
     const uint32_t moved = kernels.cut(block.wanted, block.args.out, block.stored, channels, task.cutoff.weights, task.cutoff.limit);
     if (moved) set_moved(task, block, moved);
 }

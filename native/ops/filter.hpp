@@ -11,13 +11,16 @@ public:
 
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override;
     int spread_words(const std::vector<Map>& maps) const override { return window_words(window_, maps[x_], maps[out]); }
+    Rows rows(int input, int y, const std::vector<Map>&) const override { return input == 0 ? window_rows(window_, y) : Rows{y, y + 1}; }
     int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const override;
     void run(const Task&) const override;
+    void put_away(const Task&) const override;
     int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 8 + 1; }
 
     // Fills the out rows of the blocks, first activation included where `fused_` says so. `rows` is scratch.
     struct Block;
     virtual void compute(const Task&, Block* blocks, int count, float* rows) const = 0;
+    std::string window_text() const;
     // false: its result needs more than its kernel and first activation (a residual)
     bool plain() const { return params_.residual < 0 && params_.after.kind == Activation::none; }
     void activate(const Kernels& kernels, float* values, int channels) const {
@@ -36,19 +39,23 @@ public:
     };
 
 protected:
-    static constexpr int kMostBlocks = 8;
+    static constexpr int kMostBlocks = Order::most_blocks;  // that can be open together
+    static constexpr int kRowBlocks = 8;                    // of them where their pixels wait in rows of scratch
     // floats of a scratch row: whole vectors, with one to spare for a group's last one
     static int64_t row_floats(const Kernels& kernels, int channels) {
         return (channels + 2 * kernels.width) / kernels.width * kernels.width;
     }
     // blocks that can be open at once: those of pairs, one more of pairs at the end, one of single pixels
-    int open_blocks() const { return blocks_ + 2; }
+    static constexpr int with_rest(int blocks) { return blocks + 2; }
+    int row_blocks() const { return blocks_ < kRowBlocks ? blocks_ : kRowBlocks; }
 
     void set_window(BlockArgs& args) const;
     // The filter whose window the block's addresses are for: this one's, or the depthwise one in front of it.
     virtual const Filter& head(const Task&) const { return *this; }
     // true: kernels may write whole vectors of a pixel without touching what follows it
     virtual bool whole_vectors() const = 0;
+    // The output channels that a slice computes, first and last + 1.
+    virtual std::pair<int, int> channels_of(const Task& task) const { return {0, task.memory.map(out).channels}; }
 
     int x_;
     Window window_;

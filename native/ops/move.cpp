@@ -1,6 +1,7 @@
 // Ops that only move values: resize, copy, gather, and the join of a map whose parts were written in place.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <optional>
 
 #include "op.hpp"
@@ -19,6 +20,11 @@ public:
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
         reconv::spread(stale[0], todo, table_.taps, row);
     }
+    Rows rows(int, int y, const std::vector<Map>&) const override {
+        const int a = table_.taps.y0[y], b = table_.taps.y1[y];
+        return {std::min(a, b), std::max(a, b) + 1};
+    }
+    bool keeps_strides(int) const override { return false; }
     void run(const Task& task) const override {
         const int channels = task.memory.map(out).channels;
         const Taps& t = table_.taps;
@@ -48,6 +54,11 @@ private:
 class Copy final : public Op {
 public:
     explicit Copy(int x) : x_(x) {}
+    Rows rows(int, int y, const std::vector<Map>& maps) const override {
+        const int64_t width = maps[out].width, first = y * width, across = maps[x_].width;
+        return {static_cast<int>(first / across), static_cast<int>((first + width - 1) / across) + 1};
+    }
+    bool keeps_strides(int) const override { return false; }
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t>) const override {
         const Bits& in = stale[0];
         if (in.height == todo.height) return todo.unite(in);
@@ -175,6 +186,21 @@ public:
                         }
                 }
     }
+    Rows rows(int, int y, const std::vector<Map>&) const override {
+        const int first = y / blocks_.height * blocks_.stride_y;
+        int low = std::numeric_limits<int>::max(), high = 0;
+        for (int phase = 0; phase < blocks_.width; phase++)
+            for (const auto& source : blocks_.sources[y % blocks_.height * blocks_.width + phase])
+                low = std::min(low, first + source.dy), high = std::max(high, first + source.dy + 1);
+        return {low, high};
+    }
+    bool keeps_strides(int input) const override { return input <= 0; }
+    std::shared_ptr<Op> twin(const Kernels& kernels, const std::vector<Map>& maps) const override {
+        auto op = std::make_shared<BlockGather>(*this);
+        op->rows_.clear();
+        op->prepare(kernels, maps);
+        return op;
+    }
     void run(const Task& task) const override {
         const Map &in = task.memory.map(x_), &o = task.memory.map(out);
         for (const Run& run : task.runs) {
@@ -257,6 +283,16 @@ public:
                     }
             }
     }
+    Rows rows(int, int y, const std::vector<Map>& maps) const override {
+        const int64_t pixel = static_cast<int64_t>(y) * maps[out].width;
+        int low = std::numeric_limits<int>::max(), high = 0;
+        for (int32_t i = first_[pixel]; i < first_[pixel + maps[out].width]; i++) {
+            const int row = sources_[i] / maps[x_].width;
+            low = std::min(low, row), high = std::max(high, row + 1);
+        }
+        return {low, high};
+    }
+    bool keeps_strides(int) const override { return false; }
     void run(const Task& task) const override {
         const Map &in = task.memory.map(x_), &o = task.memory.map(out);
         for (const Run& run : task.runs)
@@ -311,6 +347,15 @@ public:
                     }
         }
     }
+    Rows rows(int input, int y, const std::vector<Map>&) const override {
+        const Map& m = parts_[input];
+        if (m.view == View::part) return {y, y + 1};
+        if (m.view == View::pixels) return {0, m.height};
+        const int row = (y - m.phase_y) / m.stride_y;
+        const bool mine = y >= m.phase_y && (y - m.phase_y) % m.stride_y == 0;
+        return {row, row + mine};
+    }
+    bool keeps_strides(int) const override { return false; }
     void run(const Task&) const override {}
     int64_t pixel_cost(const std::vector<Map>&) const override { return 0; }
 

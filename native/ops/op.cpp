@@ -10,6 +10,15 @@ int Op::spread_words(const std::vector<Map>& maps) const {
     return words;
 }
 
+Rows Op::rows(int input, int y, const std::vector<Map>& maps) const {
+    return maps[inputs[input]].height == 1 ? Rows{0, 1} : Rows{y, y + 1};
+}
+
+Rows window_rows(const Window& w, int y) {
+    const int first = y * w.stride_y - w.pad_y;
+    return {first, first + (w.kernel_y - 1) * w.dilation_y + 1};
+}
+
 int window_words(const Window& window, const Map& in, const Map& out) {
     const int n = words_for(in.width);
     return n + std::max(n, words_for(out.width * window.stride_x)) + 2;

@@ -13,6 +13,9 @@
 
 namespace reconv {
 
+struct Packed;
+class WeightStore;
+
 // Memory of a state as the ops see it during a step.
 struct Memory {
     const std::vector<Map>* maps;
@@ -33,6 +36,25 @@ struct Cutoff {
     Bits moved;                      // receives the pixels that moved (compare only); shared by the threads
 };
 
+// How a convolution goes through its pixels and channels. Every order adds the terms of a value in the same sequence, so
+// all give the same bits.
+struct Order {
+    static constexpr int most_blocks = 64;
+
+    bool channels = false;  // threads share the output channels and not the pixels
+    int blocks = 1;         // of pixels that pass over a tile of weights before the next tile is taken
+    int part = 0;           // floats of a tile's weights that they pass over before the next part; 0: the whole window
+
+    bool operator==(const Order&) const = default;
+};
+
+// A thread's share of an op whose output channels are split. Of a stream's pixels all channels have to be there before the
+// cutoff can compare them: they wait in `rows`, one after another, for `Op::put_away`.
+struct Slice {
+    int index = 0, count = 1;
+    float* rows = nullptr;
+};
+
 struct Task {
     Memory memory;
     const Kernels* kernels;
@@ -41,12 +63,18 @@ struct Task {
     float* scratch;             // scratch_floats() of this thread, 64-byte aligned
     bool alone;                 // no other thread works on this op now
     bool fused;                 // the op does an absorbed one as well
+    Slice slice = {};
 
     // Sets bits of a word of cutoff.moved; rows are split among threads, so a word may be shared.
     void set(uint64_t* word, uint64_t mask) const {
         if (alone) *word |= mask;
         else std::atomic_ref<uint64_t>(*word).fetch_or(mask, std::memory_order_relaxed);
     }
+};
+
+// Rows [first, last) of a map; a window's may lie beyond the map's border.
+struct Rows {
+    int first, last;
 };
 
 class Op {
@@ -60,6 +88,18 @@ public:
 
     // Adds to `todo` the output pixels that depend on stale pixels. stale[i] belongs to inputs[i].
     virtual void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const = 0;
+    // The rows of inputs[input] that row y of the output is made of; default: the same row, or the only one there is.
+    virtual Rows rows(int input, int y, const std::vector<Map>& maps) const;
+    // true: a pixel reads of inputs[input] only itself, and before it is written, so both may lie in the same place
+    virtual bool may_overwrite(int input, const std::vector<Map>& maps) const {
+        (void)input, (void)maps;
+        return false;
+    }
+    // true: prepare() keeps strides of this input (or of the output, -1), which therefore has one layout for all states
+    virtual bool keeps_strides(int input) const { return input == 0; }
+    // The same op for other strides, for as long as this one lives; it keeps no weights of its own. Asked only where
+    // keeps_strides() says so of an input or the output.
+    virtual std::shared_ptr<Op> twin(const Kernels&, const std::vector<Map>&) const { return nullptr; }
     // words of scratch that spread() needs beyond one row of its input
     virtual int spread_words(const std::vector<Map>& maps) const;
     // Takes over `before`, the only producer of the op's first input and read by nobody else: in dense-only states always,
@@ -76,12 +116,29 @@ public:
     virtual bool splits() const { return true; }
     // pixels that should be done together, at the least, when the op is shared among threads
     virtual int64_t grain(const Kernels&) const { return 1; }
-    // bytes that the op keeps (packed weights, tables)
+    // bytes that the op keeps (packed weights, tables), but for shared_weights()
     virtual int64_t bytes() const { return 0; }
+    // the weights that other ops may keep as well, or null
+    virtual const Packed* shared_weights() const { return nullptr; }
+
+    // Into how many slices of output channels these pixels should be split; 1: threads share the pixels.
+    virtual int slices(const Task&, int64_t pixels, int threads) const {
+        (void)pixels, (void)threads;
+        return 1;
+    }
+    // Finishes and stores the pixels whose slices are all in `task.slice.rows`.
+    virtual void put_away(const Task&) const {}
+    // null: there is nothing to choose
+    virtual const Order* order() const { return nullptr; }
+    virtual void set_order(const Order&, const Kernels&) {}
+    // the sizes that decide which order is the quickest, in words
+    virtual std::string layer(const std::vector<Map>&) const { return {}; }
     // multiply-adds of one pixel below which a share is not worth another thread's wake-up
     virtual int64_t pixel_cost(const std::vector<Map>& maps) const { return maps[out].channels; }
 };
 
+// Rows of a window's input that output row y is made of.
+Rows window_rows(const Window& window, int y);
 int window_words(const Window& window, const Map& in, const Map& out);
 
 // Pixel by pixel, same size in and out: the stale sets of the inputs are united.
@@ -98,7 +155,7 @@ struct ConvParams {
 
 // weight: (out channels, in channels / groups, kernel height, kernel width); bias may be empty
 OpPtr make_conv(int x, int out, std::span<const float> weight, int kernel_y, int kernel_x, std::span<const float> bias,
-                const ConvParams& params, const std::vector<Map>& maps);
+                const ConvParams& params, const std::vector<Map>& maps, const Kernels& kernels, WeightStore& store);
 
 struct PoolParams {
     Window window;

@@ -15,6 +15,8 @@ public:
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t>) const override {
         spread_same(stale, todo, inputs);
     }
+    bool may_overwrite(int input, const std::vector<Map>& maps) const override { return maps[inputs[input]].same_size(maps[out]); }
+    bool keeps_strides(int) const override { return false; }
     void run(const Task& task) const override {
         const int channels = task.memory.map(out).channels;
         for (const Run& run : task.runs)
@@ -40,7 +42,8 @@ public:
 
 protected:
     void pixel(const Task& task, float* to, int y, int x, int channels) const override {
-        std::memcpy(to, task.memory.pixel(x_, y, x), sizeof(float) * channels);
+        const float* from = task.memory.pixel(x_, y, x);
+        if (from != to) std::memcpy(to, from, sizeof(float) * channels);
     }
 
 private:

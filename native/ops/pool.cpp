@@ -38,6 +38,8 @@ public:
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
         reconv::spread(stale[0], todo, w_, row);
     }
+    Rows rows(int, int y, const std::vector<Map>&) const override { return window_rows(w_, y); }
+    bool keeps_strides(int) const override { return false; }
     int spread_words(const std::vector<Map>& maps) const override { return window_words(w_, maps[x_], maps[out]); }
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return static_cast<int64_t>(w_.kernel_y + w_.kernel_x) * maps[out].channels / 4 + 1;
@@ -92,6 +94,8 @@ public:
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
         reconv::spread(stale[0], todo, p_.window, row);
     }
+    Rows rows(int, int y, const std::vector<Map>&) const override { return window_rows(p_.window, y); }
+    bool keeps_strides(int) const override { return false; }
     int spread_words(const std::vector<Map>& maps) const override { return window_words(p_.window, maps[x_], maps[out]); }
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * maps[out].channels / 4 + 1;
@@ -150,6 +154,8 @@ public:
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t>) const override {
         if (stale[0].any()) todo.set(0, 0);
     }
+    Rows rows(int, int, const std::vector<Map>& maps) const override { return {0, maps[x_].height}; }
+    bool keeps_strides(int) const override { return false; }
     bool splits() const override { return false; }
     int64_t scratch_floats(const Kernels&, const std::vector<Map>& maps) const override { return maps[out].channels; }
 

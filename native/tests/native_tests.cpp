@@ -18,13 +18,15 @@
 #include <vector>
 
 #include "kernels/dispatch.hpp"
+#include "memory_check.hpp"
 #include "state.hpp"
 
 using namespace reconv;
 
 namespace {
 
-std::atomic<int64_t> passed{0}, failed{0};
+std::atomic<int64_t> passed{0}, failed{0}, forks_seen{0};
+int64_t objections = 0, overlooked = 0;  // of the memory's checker to plans that were spoiled
 
 void check(bool ok, const std::string& what, std::source_location at = std::source_location::current()) {
     if (ok) {
@@ -455,6 +457,292 @@ void test_plan(uint64_t seed, const std::string& isa) {
     for (auto& caller : callers) caller.join();
 }
 
+// --- loop orders and shared weights
+
+// Layers of few pixels and many weights, heavy enough to be shared among threads: in groups, with a residual, after a
+// depthwise one, and at last a matrix product.
+Model make_heavy(Random& random, const std::string& isa) {
+    Model model{std::make_shared<Plan>(isa), {}};
+    Plan& plan = *model.plan;
+    const int height = random.whole(4, 9), width = random.whole(4, 9), channels = random.pick({64, 72, 96}), deep = random.pick({63, 96, 130}),
+              wide = random.pick({36, 48, 96});
+    const auto conv = [&](int x, int out, int kernel, const ConvParams& p) {
+        const int outputs = plan.checked(out).channels, inner = plan.checked(x).channels / p.groups;
+        const auto weight = random.normals(static_cast<int64_t>(outputs) * inner * kernel * kernel, 1.f / std::sqrt(static_cast<float>(inner * kernel * kernel)));
+        plan.conv(x, out, weight, {outputs, inner, kernel, kernel}, random.normals(outputs), p, true);
+        model.maps.push_back(out);
+    };
+    ConvParams padded, plain, grouped, added;
+    padded.pad_y = padded.pad_x = 1;
+    padded.activation = some_activation(random);
+    padded.after = {Activation::elu, 0.5f};
+    grouped = padded, grouped.groups = deep % 3 == 0 && (deep % 2 || random.one_in(2)) ? 3 : 2;
+    plain.activation = some_activation(random);
+    ConvParams depthwise = padded;
+    depthwise.groups = channels, depthwise.after = {};
+    const int x = plan.map(height, width, channels);
+    plan.input(x, {static_cast<int64_t>(width) * channels, channels, 1});
+    model.maps.push_back(x);
+    const int a = plan.map(height, width, deep), b = plan.map(height, width, channels), c = plan.map(height, width, channels),
+              d = plan.map(height, width, deep), e = plan.map(height, width, wide), f = plan.map(1, 1, wide);
+    conv(x, a, 3, padded);
+    added.residual = x, added.after = some_activation(random);
+    conv(a, b, 1, added);
+    conv(b, c, 3, depthwise);
+    conv(c, d, 1, plain);
+    conv(d, e, 3, grouped);
+    plan.global_pool(e, f, Global::average, false);
+    const int g = plan.map(1, 1, 1200), h = plan.map(1, 1, 500);
+    conv(f, g, 1, plain);
+    conv(g, h, 1, plain);
+    plan.output(h, {1, 1, 1});
+    plan.output(d, {static_cast<int64_t>(width) * deep, deep, 1});
+    plan.seal();
+    return model;
+}
+
+void test_orders(uint64_t seed, const std::string& isa) {
+    Random random(seed);
+    const Model model = make_heavy(random, isa);
+    Plan& plan = *model.plan;
+    const Frames frames = make_frames(random, plan.checked(plan.inputs()[0].map), 5);
+    const auto team = std::make_shared<Threads>(3);
+    std::vector<std::vector<float>> expected;
+    for (const Order& order : {Order{false, 1, 0}, Order{false, 64, 1}, Order{true, 1, 6144}, Order{true, 64, 500}, Order{true, 5, 0}}) {
+        for (int op = 0; op < static_cast<int>(plan.ops().size()); op++)
+            if (plan.order(op)) plan.set_order(op, order);
+        for (const auto& threads : {std::make_shared<Threads>(1), team})
+            for (const bool dense_only : {false, true}) {
+                State state(model.plan, threads, dense_only, 0.f);
+                for (size_t i = 0; i < frames.size(); i++) {
+                    const float* source = frames[i].data();
+                    state.step({&source, 1});
+                    if (expected.size() <= i) expected.push_back(outputs_of(state));
+                    check(same_bits(outputs_of(state), expected[i]), "order of plan " + std::to_string(seed) + " on " + isa);
+                }
+            }
+    }
+    for (const Order& wrong : {Order{false, 0, 0}, Order{true, 65, 0}, Order{true, 1, -1}}) {
+        bool refused = false;
+        try {
+            plan.set_order(0, wrong);
+        } catch (const std::invalid_argument&) {
+            refused = true;
+        }
+        check(refused, "an order that cannot be is refused");
+    }
+}
+
+// --- the memory of dense-only runs
+
+// Taller than those of make_model, so that bands have something to do: a ladder down and up again with a concat on the way.
+Model make_ladder(Random& random, const std::string& isa) {
+    Model model{std::make_shared<Plan>(isa), {}};
+    Plan& plan = *model.plan;
+    const int height = random.whole(8, 40), width = random.whole(2, 9), deep = random.pick({1, 4, 8, 16});
+    const int x = plan.map(height, width, 3);
+    plan.input(x, {width, 1, static_cast<int64_t>(height) * width});
+    const auto conv = [&](int from, int out, int kernel, int stride) {
+        const Map m = plan.checked(from), o = plan.checked(out);
+        ConvParams p;
+        p.stride_y = p.stride_x = stride, p.pad_y = p.pad_x = kernel / 2;
+        if (m.channels == o.channels && random.one_in(3)) p.groups = m.channels;
+        p.activation = some_activation(random);
+        if (random.one_in(3) && m.same_size(o)) p.residual = from;
+        const auto weight = random.normals(static_cast<int64_t>(o.channels) * (m.channels / p.groups) * kernel * kernel, 0.2f);
+        plan.conv(from, out, weight, {o.channels, m.channels / p.groups, kernel, kernel}, {}, p, true);
+    };
+    const auto same = [&](int from, int channels) {
+        const Map m = plan.checked(from);
+        const int out = plan.map(m.height, m.width, channels);
+        conv(from, out, random.pick({1, 3, 5}), 1);
+        return out;
+    };
+    std::vector<int> wide, parts;
+    int at = same(x, deep);
+    for (int level = 0; level < 2; level++) {
+        const Map m = plan.checked(at);
+        wide.push_back(plan.map(m.height, m.width, 2 * deep));
+        parts.push_back(plan.part_of(wide.back(), 0, deep));
+        conv(at, parts.back(), 3, 1);
+        const int down = plan.map((m.height + 1) / 2, (m.width + 1) / 2, deep);
+        if (random.one_in(2)) {
+            conv(parts.back(), down, 3, 2);
+        } else {
+            PoolParams p;
+            p.window = {2, 2, 2, 2, 0, 0, 1, 1};
+            plan.max_pool(parts.back(), down, p, true);
+        }
+        at = same(down, deep);
+        if (random.one_in(2)) {
+            const int next = plan.map(plan.checked(at).height, plan.checked(at).width, deep);
+            plan.unary(at, next, some_activation(random), {});
+            at = next;
+        }
+    }
+    for (int level = 2; level-- > 0;) {
+        const Map m = plan.checked(at), o = plan.checked(wide[level]);
+        const int up = plan.part_of(wide[level], deep, deep);
+        if (o.width < 2 || random.one_in(2)) {
+            ResizeTable table;
+            for (int y = 0; y < o.height; y++) {
+                table.taps.y0.push_back(std::min(y / 2, m.height - 1)), table.taps.y1.push_back(std::min(y / 2 + 1, m.height - 1));
+                table.wy.push_back(y % 2 ? 0.5f : 0.f);
+            }
+            for (int c = 0; c < o.width; c++) {
+                table.taps.x0.push_back(std::min(c / 2, m.width - 1)), table.taps.x1.push_back(std::min(c / 2, m.width - 1));
+                table.wx.push_back(0.f);
+            }
+            plan.resize(at, up, std::move(table));
+        } else {
+            std::vector<int> phases;
+            for (int y = 0; y < 2; y++)
+                for (int c = 0; c < 2; c++) {
+                    phases.push_back(plan.phase_of(up, 2, 2, y, c));
+                    conv(at, phases.back(), 1, 1);
+                }
+            plan.join(up, phases);
+        }
+        plan.join(wide[level], {parts[level], up});
+        at = same(wide[level], deep);
+    }
+    model.maps = {at, wide[0]};
+    for (int id : model.maps) {
+        const Map m = plan.checked(id);
+        plan.output(id, {m.width, 1, static_cast<int64_t>(m.height) * m.width});
+        if (random.one_in(2)) break;
+    }
+    plan.seal(random.one_in(2));
+    return model;
+}
+
+// A plan that is wrong in one place.
+MemoryPlan spoiled(Random& random, MemoryPlan plan) {
+    const size_t s = static_cast<size_t>(random.whole(0, static_cast<int>(plan.places.size()) - 1));
+    const size_t i = static_cast<size_t>(random.whole(0, static_cast<int>(plan.steps.size()) - 1));
+    switch (random.whole(0, 3)) {
+        case 0: plan.places[s].offset = plan.places[static_cast<size_t>(random.whole(0, static_cast<int>(s)))].offset; break;
+        case 1: plan.places[s].floats -= plan.storages[s].row_floats; break;
+        case 2: plan.steps.erase(plan.steps.begin() + static_cast<std::ptrdiff_t>(i)); break;
+        default: plan.steps[i].first++;
+    }
+    return plan;
+}
+
+bool same_steps(const MemoryPlan& a, const MemoryPlan& b) {
+    const auto same = [](const Step& x, const Step& y) { return x.kind == y.kind && x.what == y.what && x.first == y.first && x.last == y.last; };
+    return std::equal(a.steps.begin(), a.steps.end(), b.steps.begin(), b.steps.end(), same);
+}
+
+void test_memory(uint64_t seed, const std::string& isa) {
+    Random random(seed);
+    const Model model = random.one_in(3) ? make_model(random, isa) : make_ladder(random, isa);
+    Plan& plan = *model.plan;
+    const Frames frames = make_frames(random, plan.checked(plan.inputs()[0].map), 3);
+    std::vector<std::vector<float>> expected;
+    for (const auto& frame : frames) {
+        State fresh(model.plan, std::make_shared<Threads>(1), false, 0.f);
+        const float* source = frame.data();
+        fresh.step({&source, 1});
+        expected.push_back(outputs_of(fresh));
+    }
+    const std::string what = "plan " + std::to_string(seed) + " on " + isa;
+    const int64_t unlimited = plan.dense_peak_bytes(2);
+    plan.limit_memory(0, 2);
+    const int64_t least = plan.dense_peak_bytes(2);
+    for (const int64_t limit : {unlimited, (unlimited + least) / 2, least + (unlimited - least) / 8, least, least - 4}) {
+        plan.limit_memory(limit, 2);
+        const std::shared_ptr<const MemoryPlan> memory = plan.memory();
+        check(plan.dense_peak_bytes(2) <= std::max(limit, least), "the limit of " + what);
+        const std::string fault = MemoryCheck(plan, *memory).fault();
+        check(fault.empty(), fault + ": " + what);
+        for (int wrong = 0; wrong < 3; wrong++) {
+            const MemoryPlan other = spoiled(random, *memory);
+            if (!MemoryCheck(plan, other).fault().empty()) objections++;
+            else if (!same_steps(other, *memory)) overlooked++;
+        }
+        for (int threads : {1, 2}) {
+            State state(model.plan, std::make_shared<Threads>(threads), true, 0.f);
+            check(state.bytes() == plan.state_bytes(true), "bytes of " + what);
+            for (size_t i = 0; i < frames.size(); i++) {
+                const float* source = frames[i].data();
+                std::vector<float> outputs(expected[i].size(), 7.f);
+                if (memory->work.stores) {
+                    std::vector<float*> targets;
+                    float* to = outputs.data();
+                    for (const Border& border : plan.outputs()) {
+                        const Map& m = plan.checked(border.map);
+                        targets.push_back(to);
+                        to += static_cast<int64_t>(m.height) * m.width * m.channels;
+                    }
+                    state.step({&source, 1}, targets);
+                } else {
+                    state.step({&source, 1});
+                    outputs = outputs_of(state);
+                }
+                check(same_bits(outputs, expected[i]), "outputs of " + what + " under a limit of " + std::to_string(limit));
+            }
+        }
+    }
+}
+
+// Branches at once: the memory of all of them is apart, and the outputs are those of one after the other.
+void test_forks(uint64_t seed, const std::string& isa) {
+    Random random(seed);
+    const Model model = random.one_in(2) ? make_model(random, isa) : make_ladder(random, isa);
+    Plan& plan = *model.plan;
+    const Frames frames = make_frames(random, plan.checked(plan.inputs()[0].map), 3);
+    const auto team = std::make_shared<Threads>(3);
+    const auto outputs = [&](std::vector<std::vector<float>>& found) {
+        State state(model.plan, team, true, 0.f);
+        for (const auto& frame : frames) {
+            std::vector<std::vector<float>> arrays;
+            std::vector<float*> targets;
+            if (plan.memory()->work.stores)
+                for (const Border& b : plan.outputs()) {
+                    const Map m = plan.checked(b.map);
+                    arrays.emplace_back(static_cast<size_t>(m.height) * m.width * m.channels);
+                }
+            for (auto& array : arrays) targets.push_back(array.data());
+            const float* source = frame.data();
+            state.step({&source, 1}, targets);
+            if (targets.empty()) arrays.push_back(outputs_of(state));
+            auto& all = found.emplace_back();
+            for (const auto& array : arrays) all.insert(all.end(), array.begin(), array.end());
+        }
+    };
+    std::vector<std::vector<float>> expected, found;
+    outputs(expected);
+    std::vector<int> chosen(plan.forks(2).size());
+    for (size_t i = 0; i < chosen.size(); i++) chosen[i] = static_cast<int>(i);
+    plan.set_forks(chosen, 2);
+    const std::string what = "forks of plan " + std::to_string(seed) + " on " + isa;
+    const std::string fault = MemoryCheck(plan, *plan.memory()).fault();
+    check(fault.empty(), fault + ": " + what);
+    outputs(found);
+    for (size_t i = 0; i < frames.size(); i++) check(same_bits(found[i], expected[i]), "outputs, " + what);
+    forks_seen += static_cast<int64_t>(chosen.size());
+}
+
+void test_weights(Random& random) {
+    WeightStore store;
+    for (int i = 0; i < 50; i++) {
+        const auto values = random.normals(random.whole(0, 40));
+        const Lines lines(values.begin(), values.end());
+        Lines other = lines;
+        const auto first = store.keep(lines), again = store.keep(Lines(lines));
+        check(first == again, "equal weights are kept once");
+        if (other.empty()) continue;
+        other[static_cast<size_t>(random.whole(0, static_cast<int>(other.size()) - 1))] += 1.f;
+        check(store.keep(other) != first, "other weights are kept apart");
+    }
+    std::vector<std::thread> callers;
+    std::vector<std::shared_ptr<const Packed>> found(4);
+    for (auto& mine : found) callers.emplace_back([&store, &mine] { mine = store.keep(Lines(1000, 3.f)); });
+    for (auto& caller : callers) caller.join();
+    for (const auto& mine : found) check(mine == found[0], "threads that keep equal weights get the same");
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -465,8 +753,18 @@ int main(int count, char** arguments) {
     test_taps(random);
     test_runs(random);
     test_team(random);
+    test_weights(random);
+    for (const std::string& isa : usable_isas())
+        for (int i = 0; i < (plans + 3) / 4; i++) test_orders(seed * 1000 + static_cast<uint64_t>(i), isa);
+    for (const std::string& isa : usable_isas())
+        for (int i = 0; i < plans; i++) test_forks(seed * 1000 + static_cast<uint64_t>(i), isa);
+    check(plans < 10 || forks_seen > plans, "forks are found");
     for (const std::string& isa : usable_isas())
         for (int i = 0; i < plans; i++) test_plan(seed * 1000 + static_cast<uint64_t>(i), isa);
+    for (const std::string& isa : usable_isas())
+        for (int i = 0; i < plans; i++) test_memory(seed * 1000 + static_cast<uint64_t>(i), isa);
+    // few are harmless: rows that are zeros anyway, pieces that nothing else comes near
+    check(plans < 10 || objections > 4 * overlooked, "the checker of memory plans objects to " + std::to_string(objections) + " and overlooks " + std::to_string(overlooked));
     if (failed) {
         std::fprintf(stderr, "%lld checks failed\n", static_cast<long long>(failed));
         return 1;

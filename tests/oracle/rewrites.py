@@ -182,7 +182,7 @@ def _with_constant(firing: Firing, name: str, value: Array) -> Rewrite:
         else node
         for node in firing.rewrite.after
     )
-    return Rewrite(firing.rewrite.before, after, {**firing.rewrite.constants, fresh: value.astype(np.float32)})
+    return Rewrite(firing.rewrite.before, after, {**firing.rewrite.constants, fresh: np.asarray(value, np.float32)})
 
 
 def _with_node(rewrite: Rewrite, old: Node, new: Node | None) -> Rewrite:
@@ -317,6 +317,51 @@ HARMS: tuple[Callable[[Firing, Random], Rewrite | None], ...] = (
     exchange_inputs,
     other_operator,
 )
+
+
+_SMALL: tuple[str, ...] = (
+    "y = Conv <pads = [1, 1, 1, 1]> (x, w)",
+    "y = Conv <group = 2> (x, half, b)",
+    "y = ConvTranspose <strides = [2, 2]> (x, turned)",
+    "c = Conv (x, w, b) y = AveragePool <kernel_shape = [2, 2]> (c)",
+    "c = Conv (x, w, b) y = MaxPool <kernel_shape = [2, 2]> (c)",
+    "c = Conv (x, w, b) y = GlobalAveragePool (c)",
+    'c = Conv (x, w) y = Resize <mode = "linear"> (c, , up)',
+    "c = Conv (x, w) p = Pad (c, pads) y = LeakyRelu (p)",
+    "c = Conv (x, w) t = Transpose <perm = [0, 2, 3, 1]> (c) m = Mul (t, last) y = Transpose <perm = [0, 3, 1, 2]> (m)",
+    "c = Conv <pads = [1, 1, 1, 1]> (x, w) n = Neg (x) j = Concat <axis = 1> (c, n) y = Conv <group = 10> (j, each)",
+    "f = Transpose <perm = [0, 2, 3, 1]> (x) m = MatMul (f, matrix) y = Transpose <perm = [0, 3, 1, 2]> (m)",
+)
+
+
+def small_channels(random: Random) -> Iterator[tuple[Firing, Rewrite]]:
+    """Layers whose channels have magnitudes of their own, 1e12 apart: the same again, and off in the smallest."""
+    sizes = 10 ** random.permutation([6.0, -6.0, 0.0, 3.0, -2.0, 1.0])
+    small = int(sizes.argmin())
+    normal = random.standard_normal
+    arrays = {
+        "w": normal((6, 4, 3, 3)) * sizes.reshape(6, 1, 1, 1),
+        "half": normal((6, 2, 3, 3)) * sizes.reshape(6, 1, 1, 1),
+        "turned": normal((4, 6, 3, 3)) * sizes.reshape(1, 6, 1, 1),
+        "matrix": normal((4, 6)) * sizes,
+    }
+    more = {"b": normal(6) * sizes, "last": normal(6), "each": normal((10, 1, 1, 1))}
+    more |= {"up": np.array([1, 1, 2, 2.0]), "pads": np.array([0, 0, 1, 0, 0, 0, 0, 1])}
+    typed = {n: a if a.dtype == np.int64 else a.astype(np.float32) for n, a in {**arrays, **more}.items()}
+    for body in _SMALL:
+        named = {word.strip("(),") for word in body.split()}
+        constants = {name: a for name, a in typed.items() if name in named}
+        view = look(parse(f"g (float[1, 4, 7, 8] x) => (float[n, c, h, v] y) {{ {body} }}", constants, 17))
+        name = next(n for n in arrays if n in named)
+        off = typed[name].copy()
+        channel = np.moveaxis(off, 0 if name in ("w", "half") else 1, 0)[small]
+        channel.flat[int(random.integers(channel.size))] *= 1 + 10 ** random.uniform(-4, 0)
+        nodes = tuple(
+            replace(node, name=f"{node.name}/new", inputs=tuple(f"{name}/new" if i == name else i for i in node.inputs))
+            for node in view.graph.nodes
+        )
+        right = Rewrite(view.graph.nodes, nodes, {f"{name}/new": typed[name]})
+        yield Firing(body, view, right), replace(right, constants={f"{name}/new": off})
 
 
 def refused(random: Random) -> Iterator[View]:

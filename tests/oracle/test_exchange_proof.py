@@ -5,6 +5,9 @@ negative, large, zero but for the border, a constant), at the sizes of the model
 these inputs a result differs, anywhere, by more than 100 units of float32 rounding (2^-24) of the largest magnitude in
 that result, or has another shape, or cannot be computed. What is less wrong than that is *harmless*, and the prover is
 free to say either.
+
+Beside it are rewrites of which one channel is far smaller than the others: there the judge measures each channel by its
+own largest magnitude.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from onnx.reference.op_run import OpRun
 from reconv.exchange.proof import prove
 from reconv.exchange.rules import RULES
 from reconv.graph import Node
-from tests.oracle.rewrites import HARMS, Firing, example, firings, model, refused
+from tests.oracle.rewrites import HARMS, Firing, example, firings, model, refused, small_channels
 from tests.oracle.unguarded import by_hand
 
 Array = np.ndarray[Any, Any]
@@ -107,8 +110,9 @@ def _inputs(seed: int, shape: tuple[int, ...]) -> tuple[Array, ...]:
 class Judge:
     """How far another new side is from the old one, in units of float32 rounding of the largest magnitude."""
 
-    def __init__(self, firing: Firing) -> None:
+    def __init__(self, firing: Firing, *, by_channel: bool = False) -> None:
         self.firing = firing
+        self.by_channel = by_channel
         view, rewrite = firing.view, firing.rewrite
         names = [n for n in rewrite.reads if n not in view.graph.constants]
         shapes = {n: tuple(s or 2 for s in view.sizes[n]) for n in names}
@@ -125,7 +129,10 @@ class Judge:
                 for old, new in zip(expected, side(feeds), strict=True):
                     if old.shape != new.shape or old.dtype != new.dtype:
                         return float("inf")
-                    worst = max(worst, _distance(old, new))
+                    parts = [(old, new)]
+                    if self.by_channel:
+                        parts = [(old[:, at], new[:, at]) for at in range(old.shape[1])]
+                    worst = max([worst, *(_distance(*part) for part in parts)])
         except Exception:  # it raises whatever numpy raises
             return float("inf")
         return worst
@@ -218,3 +225,18 @@ def test_wrong_rewrites_are_objected_to(record_testsuite_property: Callable[[str
     assert all(wrong[harm.__name__] > 50 for harm in HARMS), wrong
     assert sum(close) > 50  # not all of them are wrong at first sight
     assert harmless.total() < wrong.total(), harmless
+
+
+def test_what_is_wrong_in_a_small_channel_is_objected_to() -> None:
+    random = np.random.default_rng(17)
+    wrong: Counter[str] = Counter()
+    for _ in range(6):
+        for right, harmed in small_channels(random):
+            judge = Judge(right, by_channel=True)
+            assert judge.units(right.rewrite.after, right.rewrite.constants) <= UNITS, right.name
+            assert prove(right.view, right.rewrite).holds, right.name
+            if judge.units(harmed.after, harmed.constants) > UNITS:
+                wrong[right.name] += 1
+                assert not prove(right.view, harmed).holds, f"{right.name} is missed"
+    assert len(wrong) > 8
+    assert min(wrong.values()) >= 4, wrong

@@ -16,7 +16,9 @@ import numpy as np
 
 from reconv import _core
 from reconv.engine.lower import Lowered, lower
+from reconv.engine.quickest import Choose
 from reconv.engine.tail import Tail
+from reconv.errors import InputError
 from reconv.graph import Graph
 
 __all__ = ["KEPT_SIZES", "Compiled", "Shapes", "Sizes"]
@@ -32,18 +34,35 @@ KEPT_SIZES = 4
 class Compiled:
     """One model for one set of input shapes."""
 
-    def __init__(self, graph: Graph, shapes: Shapes, threads: _core.Threads) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        shapes: Shapes,
+        threads: _core.Threads,
+        weights: _core.WeightStore | None = None,
+        choose: Choose | None = None,
+        *,
+        memory_limit_bytes: int | None = None,
+    ) -> None:
         """Lower the graph and cut out the tail.
 
         Args:
             graph: the model.
             shapes: shape of each of its inputs.
             threads: the team that steps run on.
+            weights: where equal weights are found, so that plans for other shapes keep them once.
+            choose: sets the loop orders and forks of the plan (see `reconv.engine.orders`); None leaves the default.
+            memory_limit_bytes: of a dense run (see `reconv.engine.memory`); None is as little as costs no time.
+
+        Raises:
+            ProfileError: the orders to be set are not those of this model.
         """
         self.graph = graph
         self.shapes = dict(shapes)
         self.threads = threads
-        self.lowered: Lowered = lower(graph, shapes)
+        self.lowered: Lowered = lower(
+            graph, shapes, lambda: _core.Plan(weights=weights), lambda plan: plan.seal(stores=True)
+        )
         self.native = {border.name: border for border in self.lowered.outputs}
         self.passed = tuple(o.name for o in graph.outputs if o.name in shapes and o.name not in self.native)
         self.constants: dict[str, Array] = {
@@ -61,6 +80,11 @@ class Compiled:
         }
         self.tail = Tail(graph, rest, stops, values, threads.count) if rest else None
         self.runs_plan = bool(self.native)
+        if choose is not None and self.runs_plan:
+            choose(self.lowered, threads)
+        self.memory_limit_bytes = memory_limit_bytes
+        if memory_limit_bytes is not None and self.runs_plan:
+            self.lowered.plan.limit_memory(memory_limit_bytes, threads.count)
 
     @cached_property
     def cut_maps(self) -> dict[str, int]:
@@ -83,6 +107,24 @@ class Compiled:
         return (self.lowered.plan.macs if self.runs_plan else 0) + (self.tail.macs if self.tail else 0)
 
     @property
+    def dense_peak_bytes(self) -> int:
+        """Bytes of a dense run of one item beside the model: maps, scratch and outputs; not the tail's."""
+        return self.lowered.plan.dense_peak_bytes(self.threads.count) if self.runs_plan else 0
+
+    def check_memory(self) -> None:
+        """Whether a dense run keeps the limit.
+
+        Raises:
+            InputError: it cannot; says what the least is.
+        """
+        limit, least = self.memory_limit_bytes, self.dense_peak_bytes
+        if limit is not None and least > limit:
+            sizes = ", ".join(f"{name} {tuple(shape)}" for name, shape in self.shapes.items())
+            raise InputError(
+                f"memory_limit_bytes is {limit}: with {sizes} on {self.threads.count} thread(s) the least is {least}"
+            )
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of the engine's state of one stream, known before it is made."""
         return self.lowered.plan.state_bytes if self.runs_plan else 0
@@ -98,6 +140,11 @@ class Sizes(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def kept(self) -> list[T]:
+        """What is kept now."""
+        with self._lock:
+            return list(self._kept.values())
 
     def get(self, shapes: Shapes) -> T:
         """What belongs to these input shapes, made now if need be. Threads that want the same wait for one."""

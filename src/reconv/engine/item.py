@@ -47,6 +47,8 @@ class Item:
         may_keep: Callable[[int], bool] | None = None,
     ) -> None:
         """`may_keep`: asked before so many bytes of the tail's values are kept, which are not known before."""
+        if dense_only:
+            compiled.check_memory()
         self.compiled = compiled
         self.state = (
             _core.State(compiled.lowered.plan, compiled.threads, dense_only, tolerance) if compiled.runs_plan else None
@@ -93,11 +95,13 @@ class Item:
         changed: set[str] = set() if self._started else set(compiled.constants)
         macs, dense = 0, not self._started
         if state is not None:
-            state.step([_plain(feeds[border.name]) for border in compiled.lowered.inputs])
+            arrays = {border.name: np.empty(border.shape, np.float32) for border in compiled.lowered.outputs}
+            found.update(arrays)
+            frame = [_plain(feeds[border.name]) for border in compiled.lowered.inputs]
+            state.step(frame, list(arrays.values()) if self._dense_only else [])
             for border in compiled.lowered.outputs:
-                array = np.empty(border.shape, np.float32)
-                state.read(border.index, array)
-                found[border.name] = array
+                if not self._dense_only:
+                    state.read(border.index, arrays[border.name])
                 if self._dense_only or state.changed(border.index):
                     changed.add(border.name)
             macs, dense = state.recomputed_macs, state.was_dense

@@ -28,7 +28,7 @@ import numpy as np
 from reconv.errors import ModelError, one_line
 from reconv.exchange.border import Border
 from reconv.exchange.draws import draws
-from reconv.exchange.float64 import SPREAD, UNIT, OperatorUnknown, Value, evaluate, exact, rounded
+from reconv.exchange.float64 import SPREAD, UNIT, UnknownOperatorError, Value, evaluate, exact, rounded
 from reconv.exchange.same import same_expression
 from reconv.exchange.unknown import Unknowns
 from reconv.exchange.view import View
@@ -87,7 +87,7 @@ class _Trial:
         try:
             after = evaluate(rewrite.after, given, opset, unknowns.again)
         except ModelError as error:
-            self.known = not isinstance(error, OperatorUnknown)
+            self.known = not isinstance(error, UnknownOperatorError)
             self.reason, self.worst = f"{where} the new side fails: {error}", float("inf")
             return False
         self.cases += 1

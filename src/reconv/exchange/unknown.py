@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reconv.errors import ModelError
-from reconv.exchange.float64 import Inputs, OperatorUnknown, Value, exact
+from reconv.exchange.float64 import Inputs, UnknownOperatorError, Value, exact
 from reconv.exchange.view import View
 from reconv.graph import Node, draws_at_random
 
@@ -34,7 +34,7 @@ class Unknowns:
             ModelError: it has a body, draws at random, or gives what is no array of a known size and type.
         """
         if node.captures or draws_at_random(node, self.view.graph):
-            raise OperatorUnknown(node)
+            raise UnknownOperatorError(node)
         random = np.random.default_rng(len(self.calls))
         results = tuple(self._drawn(node, name, random) for name in node.outputs)
         self.calls.append((node, inputs, results))
@@ -48,7 +48,7 @@ class Unknowns:
         """
         alike = [call for call in self.calls if _same_kind(call[0], node)]
         if not alike:
-            raise OperatorUnknown(node)
+            raise UnknownOperatorError(node)
         for _, given, results in alike:
             if len(given) == len(inputs) and all(map(_identical, given, inputs)):
                 return results
@@ -60,7 +60,7 @@ class Unknowns:
             return exact(np.zeros(()))
         shape, kind = self.view.sizes.get(name), self.view.types.get(name)
         if shape is None or kind is None:
-            raise OperatorUnknown(node)
+            raise UnknownOperatorError(node)
         size = tuple(2 if n is None else n for n in shape)
         if kind.kind == "f":
             return exact(random.standard_normal(size).astype(kind))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reconv.engine.inputs import check, check_shapes
+from reconv.engine.inputs import check, check_shapes, declared_shapes
 from reconv.errors import InputError
 from reconv.graph import TensorInfo
 from tests.unit.small import Array
@@ -63,3 +63,12 @@ def test_shapes_that_no_array_has(shape: Any, message: str) -> None:
         check_shapes([IMAGE], {"image": shape})
     fine: Any = (1, 3, np.int64(8), 6)
     check_shapes([IMAGE], {"image": fine})
+
+
+def test_declared_shapes() -> None:
+    fixed = TensorInfo("x", F32, ("n", 3, 8, 6))
+    assert declared_shapes([fixed, TensorInfo("scalar", F32, ())]) == {"x": (1, 3, 8, 6), "scalar": ()}
+    with pytest.raises(InputError, match="free sizes: pass shapes="):
+        declared_shapes([IMAGE])
+    with pytest.raises(InputError, match="any shape has free sizes: pass shapes="):
+        declared_shapes([TensorInfo("x", F32, (), has_rank=False)])

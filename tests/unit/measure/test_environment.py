@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reconv.engine.machine import cpu_model
 from reconv.measure import environment
-from reconv.measure.environment import cpu_model
 
 
 def test_environment_names_cpu_and_versions() -> None:

@@ -109,7 +109,10 @@ MISTAKES = (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError)
 
 
 def lower(
-    graph: Graph, shapes: Mapping[str, tuple[int, ...]], make_plan: Callable[[], _core.Plan] = _core.Plan
+    graph: Graph,
+    shapes: Mapping[str, tuple[int, ...]],
+    make_plan: Callable[[], _core.Plan] = _core.Plan,
+    seal: Callable[[_core.Plan], None] = lambda plan: plan.seal(),
 ) -> Lowered:
     """The plan of a graph for inputs of these shapes (batch 1).
 
@@ -117,17 +120,19 @@ def lower(
         graph: the model.
         shapes: shape of every graph input.
         make_plan: makes the empty plan; tests put a slow one here.
+        seal: closes it, with what a dense run may need of memory.
 
     Raises:
         ModelError: a shape is missing.
     """
-    return _Lowering(graph, shapes).run(make_plan)
+    return _Lowering(graph, shapes, seal).run(make_plan)
 
 
 class _Lowering:
-    def __init__(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]], seal: Callable[[_core.Plan], None]) -> None:
         self.graph = graph
         self.shapes = shapes
+        self.seal = seal
         self.builder = Builder(graph.opset, constants=dict(graph.constants))
         self.tail: dict[str, str] = {}  # value -> why it is computed by the tail
         self.reasons: dict[int, tuple[Where, str]] = {}
@@ -256,7 +261,7 @@ class _Lowering:
             assert strides is not None  # `_outputs` rearranged the others
             x = emitter.map(value.map)
             lowered.outputs.append(Border(name, value.shape, plan.output(x, strides), x))
-        plan.seal()
+        self.seal(plan)
         lowered.nodes = self._placed(made, emitter, plan.op_macs())
         lowered.tail_nodes = tuple(placed.node.name for placed in lowered.nodes if placed.where == "tail")
         return lowered

@@ -30,7 +30,7 @@ __all__ = [
     "SPREAD",
     "UNIT",
     "Inputs",
-    "OperatorUnknown",
+    "UnknownOperatorError",
     "Value",
     "evaluate",
     "exact",
@@ -65,7 +65,7 @@ OPS: Mapping[str, Op] = {
 }
 
 
-class OperatorUnknown(ModelError):
+class UnknownOperatorError(ModelError):
     """An operator that `OPS` lacks, or one of another domain."""
 
     def __init__(self, node: Node) -> None:
@@ -78,7 +78,7 @@ def is_known(node: Node) -> bool:
 
 
 def _refused(node: Node, _: Inputs) -> tuple[Value, ...]:
-    raise OperatorUnknown(node)
+    raise UnknownOperatorError(node)
 
 
 def evaluate(
@@ -96,11 +96,13 @@ def evaluate(
         unknown: gives the results of a node whose operator is not known.
 
     Raises:
-        OperatorUnknown: an operator is not known, and ``unknown`` is not given.
+        UnknownOperatorError: an operator is not known, and ``unknown`` is not given.
         ModelError: what one of a node's attributes asks for is not known here, or it refuses its inputs.
     """
     found = dict(values)
     for node in nodes:
+        if unknown is _refused and not is_known(node):
+            raise UnknownOperatorError(node)
         try:
             inputs = tuple(found[name] if name else None for name in node.inputs)
             with np.errstate(all="ignore"):

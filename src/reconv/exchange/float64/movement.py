@@ -83,11 +83,13 @@ def pad(call: Call) -> tuple[Value, ...]:
         array = np.pad(x.array[cut], out, constant_values=value)
     else:
         array = np.pad(x.array[cut], out, mode=mode)  # type: ignore[call-overload]  # one of four words
-    error2, noise = (
-        None if a is None else np.pad(a[cut], out, **({} if mode == "constant" else {"mode": mode}))  # type: ignore[call-overload]
-        for a in (x.error2, noise_like(x))
-    )
-    return (Value(array, error2, noise),)
+
+    def around(a: Array) -> Array:  # zeros are sure
+        padded = np.pad(a[cut], out, **({} if mode == "constant" else {"mode": mode}))  # type: ignore[call-overload]
+        return np.asarray(padded)
+
+    error2 = None if x.error2 is None else around(x.error2)
+    return (Value(array, error2, around(noise_like(x))),)
 
 
 def transpose(call: Call) -> tuple[Value, ...]:

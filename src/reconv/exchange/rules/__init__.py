@@ -1,4 +1,7 @@
-"""The rules, in the order in which they are tried. A rule is one file and one line here."""
+"""The rules, in the order in which they are tried. A rule is one file and one line here.
+
+Rules that put sums or scales together may give 0 where there was -0, or the other way round; `do_nothing` does not.
+"""
 
 from __future__ import annotations
 

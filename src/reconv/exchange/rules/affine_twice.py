@@ -3,7 +3,7 @@
     s₂ (s₁ x + t₁) + t₂ = (s₂ s₁) x + (s₂ t₁ + t₂)
 
 What comes out is a Mul, an Add, or a BatchNormalization where one of the two was one. A Mul and an Add that only
-together make an affine map stay as they are.
+together make an affine map stay as they are. The sign of a zero may change: x + 1 - 1 is 0 for x = -0, where x is -0.
 """
 
 from __future__ import annotations

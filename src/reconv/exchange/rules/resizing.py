@@ -146,13 +146,9 @@ def read_resizing(view: View, node: Node | None, channels: int | None = None) ->
 def whole_factors(view: View, resizing: Resizing) -> tuple[int, ...] | None:
     """How often a nearest upsampling repeats each pixel, by axis of space; None where it does something else."""
     scales = resizing.scales
-    if (
-        not resizing.nearest
-        or not resizing.keeps_batch
-        or scales is None
-        or any(s < 1 or s != round(s) for s in scales)
-        or set(scales) == {1.0}
-    ):
+    if not resizing.nearest or not resizing.keeps_batch or scales is None:
+        return None
+    if any(s < 1 or s != round(s) for s in scales) or set(scales) == {1.0}:
         return None
     node = resizing.node
     if view.opset >= RESIZE_SAYS_HOW:
