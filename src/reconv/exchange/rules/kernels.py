@@ -179,17 +179,19 @@ def cut(draft: Draft, x: str, y: str, begins: Sequence[int], ends: Sequence[int]
 
 
 def surely_above(matrix: Array, limit: int) -> bool:
-    """Whether a float64 matrix surely has a rank above ``limit`` up to rounding: a cheap look at limit + 1 columns.
+    """Whether a float64 matrix surely has a rank above ``limit`` up to rounding: a cheap look at a part of it.
 
-    For columns C, CᵀC - (COARSE |matrix|)² I has a Cholesky decomposition only if the smallest singular value of C is
-    at least about COARSE |matrix|; and then so many of the matrix itself are. A singular value or eigenvalue
-    decomposition of every large kernel of a model would take minutes.
+    For limit + 1 columns and twice as many rows C, CᵀC - (COARSE |matrix|)² I has a Cholesky decomposition only if the
+    smallest singular value of C is at least about COARSE |matrix|; and then so many of the whole matrix are. A
+    decomposition into singular values or eigenvalues of every large kernel of a model would take minutes.
     """
     if min(matrix.shape) <= limit:
         return False
-    columns = matrix[:, np.linspace(0, matrix.shape[1] - 1, limit + 1, dtype=int)]
-    products = columns.T @ columns
-    products.flat[:: limit + 2] -= COARSE**2 * float(np.square(matrix).sum())
+    wanted = (min(2 * (limit + 1), matrix.shape[0]), limit + 1)
+    picked = (np.linspace(0, size - 1, count, dtype=int) for size, count in zip(matrix.shape, wanted, strict=True))
+    part = matrix[np.ix_(*picked)]
+    products = part.T @ part
+    products.flat[:: limit + 2] -= (COARSE * float(np.linalg.norm(matrix))) ** 2
     try:
         return bool(np.isfinite(np.linalg.cholesky(products)).all())
     except np.linalg.LinAlgError:
