@@ -28,7 +28,8 @@ def test_a_table_per_number_of_threads() -> None:
     assert "| A | 1.000 (0.990-1.010); nothing to gain | 0.500 (0.490-0.510); swap x 2, fold x 1 |" in text
     assert "| B | 2.000 (1.990-2.010); nothing to gain | 3.000 (2.990-3.010); nothing to gain |" in text
     assert text.index("### 1 thread(s)") < text.index("| B |") < text.index("### 2 thread(s)") < text.index("0.750")
-    assert "Largest upper end of an interval: 3.010 (asked for: at most 1.02)" in text
+    assert "Largest upper end of an interval, of models that were reordered: 0.510 (asked for: at most 1.02)." in text
+    assert "of models that were left untouched, which shows the noise: 3.010." in text
 
 
 def test_what_was_asked_stands_beside_what_was_measured() -> None:

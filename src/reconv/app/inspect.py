@@ -39,7 +39,7 @@ def inspect(
     shapes = known_shapes(network, wanted, shape)
     placement = network.placement(shapes)
     layers = layers_of(_view(network, shapes, placement))
-    totals = _totals(network, placement, layers)
+    totals = {**_totals(network, placement, layers), "dense_bytes": network.memory_plan(shapes).peak_bytes}
     if html is not None:
         write_page(html, inspect_page(Path(model).name, placement, layers, totals))
     if json:

@@ -47,6 +47,7 @@ def _facts(totals: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
         in_bytes(totals["peak_live_bytes"]),
         f"at {totals['peak_node']}" if totals["peak_node"] else "",
     )
+    yield "dense run", in_bytes(totals["dense_bytes"]), "planned by the engine: maps, scratch and outputs"
     yield "state", in_bytes(totals["state_bytes"]), "per stream"
 
 
