@@ -28,7 +28,9 @@ inference on some frames, its answer held in between) and a motion gate (dense i
 cost nothing to build; their time is their share of the best rival's. CPU ms are those of the whole process per frame,
 spinning threads included.
 
-The sections coverage, dense, overhead and steady were measured before poolings came under the cutoff, the others after.
+Only reordering and memory were measured with the kernels' loop orders, planned memory and bands of today; all other
+sections are of before. Coverage, dense, overhead and steady are also of before poolings came under the cutoff.
+Reordering was measured with one process for each file; its suite now runs three.
 While the quiet scene was measured, the machine was not idle all the time: its milliseconds may be a little high.
 """
 BEGIN, END = "<!-- summary: written by `make bench` from benchmarks/results -->", "<!-- end of summary -->"
