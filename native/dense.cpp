@@ -88,7 +88,15 @@ void State::run_fork(const Fork& fork, std::span<float* const> targets, Threads:
 
 void State::run_dense(std::span<const float* const> sources, std::span<float* const> targets, Threads::Session& team) {
     const MemoryPlan& plan = *dense_;
-    for (const Step& step : plan.steps) {
+    const Arrays arrays{sources, targets};
+    size_t turn = 0;
+    for (size_t at = 0; at < plan.steps.size();) {
+        if (turn < plan.turns.size() && at == plan.turns[turn].first) {
+            run_turns(plan.turns[turn], arrays, team);
+            at = plan.turns[turn++].last;
+            continue;
+        }
+        const Step& step = plan.steps[at++];
         switch (step.kind) {
             case Step::Kind::bind: bind(step.what, step.first); continue;
             case Step::Kind::slide: slide(step.what, step.first, step.last); continue;

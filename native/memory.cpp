@@ -49,6 +49,7 @@ MemoryPlan assembled(const Work& work, const std::vector<Stretch>& stretches) {
             for (int s : links.touched[j])
                 if (plan.storages[s].first == j && plan.places[s].whole) plan.steps.push_back({Step::Kind::bind, s, -plan.storages[s].top, 0});
         plan.steps.insert(plan.steps.end(), steps.begin(), steps.end());
+        if (stretch.bands > 1) plan.turns.push_back({plan.steps.size() - steps.size(), plan.steps.size()});
     }
     plan.floats = place_all(plan.places);
     return plan;

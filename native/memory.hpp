@@ -16,6 +16,10 @@ struct Place {
     int first = 0, last = 0;    // stretch
 };
 
+struct Turns {
+    size_t first, last;
+};
+
 struct MemoryPlan {
     Work work;
     std::vector<Storage> storages;
@@ -23,6 +27,7 @@ struct MemoryPlan {
     std::vector<Stretch> stretches;
     std::vector<Fork> forks;        // that run their branches at once, in order
     std::vector<Step> steps;
+    std::vector<Turns> turns;       // where among the steps those of the stretches in bands are, in order
     int64_t floats = 0;             // of the block
 
     // Floats of the storages that live during a stretch.

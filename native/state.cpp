@@ -10,7 +10,7 @@
 namespace reconv {
 namespace {
 
-constexpr int64_t kShare = 60'000;  // weighted pixels below which an op stays on one thread
+constexpr int64_t kShare = 20'000;  // weighted pixels below which an op stays on one thread
 
 const Plan& sealed(const Plan& plan) {
     if (!plan.sealed()) throw std::invalid_argument("the plan is not sealed");
@@ -34,6 +34,7 @@ State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads,
         int most = 1;
         for (const Job& job : dense_->work.jobs) most = std::max(most, job.height);
         runs_.reserve(static_cast<size_t>(most));
+        if (!dense_->turns.empty()) branch_runs_.resize(static_cast<size_t>(threads_->count()));
         for (const Fork& fork : dense_->forks) branch_runs_.resize(std::max(branch_runs_.size(), fork.branches.size()));
         for (auto& runs : branch_runs_) runs.reserve(static_cast<size_t>(most));
         return;
@@ -144,18 +145,24 @@ void State::load_rows(int input, const float* source, int first, int last, Threa
     std::atomic<int> next{first};
     const auto work = [&](float* scratch) {
         for (int start; (start = next.fetch_add(kRows, std::memory_order_relaxed)) < last;)
-            for (int y = start; y < std::min(start + kRows, last); y++) {
-                InputRow in{source + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
-                            static_cast<ptrdiff_t>(border.strides[2]), memory_.pixel(border.map, y, 0),
-                            static_cast<ptrdiff_t>(m.pixel_stride), m.width, m.channels, scratch};
-                plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_, was_dense_,
-                                           dense_only_ ? nullptr : stale_[m.stale].row(y));
-            }
+            load_rows(input, source, start, std::min(start + kRows, last), scratch);
     };
     if (static_cast<int64_t>(last - first) * m.width * m.channels < kShare)
         work(team.scratch());
     else
         team.run(std::ref(work));
+}
+
+void State::load_rows(int input, const float* source, int first, int last, float* scratch) {
+    const Border& border = plan_->inputs()[input];
+    const Map& m = memory_.map(border.map);
+    for (int y = first; y < last; y++) {
+        InputRow in{source + y * border.strides[0], static_cast<ptrdiff_t>(border.strides[1]),
+                    static_cast<ptrdiff_t>(border.strides[2]), memory_.pixel(border.map, y, 0),
+                    static_cast<ptrdiff_t>(m.pixel_stride), m.width, m.channels, scratch};
+        plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_, was_dense_,
+                                   dense_only_ ? nullptr : stale_[m.stale].row(y));
+    }
 }
 
 void State::run_op(int index, Threads::Session& team) {
@@ -224,14 +231,20 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
     const int64_t wanted = std::max({pixels / (team.count() * 4), kShare / 2 / cost, op.grain(plan_->kernels()), int64_t{1}});
     const int64_t piece = wanted < even ? (wanted + block - 1) / block * block : (even + 1) / 2 * 2;
     const int pieces = static_cast<int>((pixels + piece - 1) / piece);
-    std::atomic<int> next{0};
+    // The caller takes pieces from the front and the others from the back: a member's pixels lie near those that it wrote
+    // of the op before, which its own cache still holds.
+    std::atomic<int> taken{0}, front{0}, back{0};
     const auto work = [&](float* scratch) {
+        const bool forward = scratch == whole.scratch;
         size_t run = 0;
         int64_t before = 0;  // pixels in the runs ahead of `run`
-        for (int p; (p = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
+        while (taken.fetch_add(1, std::memory_order_relaxed) < pieces) {
+            const int p = forward ? front.fetch_add(1, std::memory_order_relaxed)
+                                  : pieces - 1 - back.fetch_add(1, std::memory_order_relaxed);
             int64_t first = p * piece;
             const int64_t last = std::min(first + piece, pixels);
             while (before + runs_[run].x1 - runs_[run].x0 <= first) before += runs_[run].x1 - runs_[run].x0, run++;
+            while (before > first) run--, before -= runs_[run].x1 - runs_[run].x0;
             size_t at = run;
             int64_t start = before;
             while (first < last) {

@@ -48,12 +48,22 @@ private:
         bool fixed = false;            // set by the user
     };
 
+    struct Arrays {
+        std::span<const float* const> sources;
+        std::span<float* const> targets;
+    };
+
     void load_rows(int input, const float* source, int first, int last, Threads::Session& team);
+    void load_rows(int input, const float* source, int first, int last, float* scratch);
     void store_rows(int output, float* array, int first, int last, Threads::Session* team, bool alone = false) const;
     void run_op(int op, Threads::Session& team);
     void run_dense(std::span<const float* const> sources, std::span<float* const> targets, Threads::Session& team);
     void run_job(const Job& job, int first, int last, Threads::Session& team);
     void run_fork(const Fork& fork, std::span<float* const> targets, Threads::Session& team);
+    void run_turns(const Turns& turns, const Arrays& arrays, Threads::Session& team);
+    void run_strip(const Job& job, int first, int last, const Member& member);
+    void run_part(const Step& step, const Arrays& arrays, const Member& member);
+    void prepare(std::span<const Step> steps, Member& member);
     void bind(int storage, int base);
     void slide(int storage, int base, int end);
     void point_roots(int storage, int base);
@@ -78,7 +88,7 @@ private:
     std::vector<Bits> stale_, todo_;                       // by stale set; by op
     std::vector<uint64_t> row_;
     std::vector<Run> runs_;
-    std::vector<std::vector<Run>> branch_runs_;            // dense only: by branch of a fork
+    std::vector<std::vector<Run>> branch_runs_;            // dense only: by branch of a fork, or by member
     std::vector<Bits> op_inputs_;
     std::vector<float> weights_;
     std::vector<Cut> cuts_;                                // by map

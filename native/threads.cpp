@@ -1,6 +1,7 @@
 #include "threads.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -24,6 +25,7 @@ void relax() {
 #endif
 }
 
+constexpr int kMost = 64;      // threads of a team
 constexpr int kSpins = 20000;  // pauses before a member of a running step gives up its processor (about half a millisecond)
 
 double cgroup_quota() {
@@ -40,7 +42,7 @@ double cgroup_quota() {
 }  // namespace
 
 Threads::Threads(int count) {
-    if (count < 1 || count > 64) throw std::invalid_argument("a team has 1 to 64 threads, not " + std::to_string(count));
+    if (count < 1 || count > kMost) throw std::invalid_argument("a team has 1 to " + std::to_string(kMost) + " threads, not " + std::to_string(count));
     for (int id = 1; id < count; id++) scratch_.push_back(std::make_unique<Scratch>());
     for (int id = 1; id < count; id++) workers_.emplace_back([this, id] { worker(id); });
 }
@@ -122,6 +124,42 @@ void Threads::Session::run(const std::function<void(float*)>& work) {
     }
 }
 
+void Member::wait() {
+    lines_[id].reached.store(++waits_, std::memory_order_release);
+    for (int other = 0; other < count; other++)
+        for (int spins = 0; static_cast<int32_t>(lines_[other].reached.load(std::memory_order_acquire) - waits_) < 0; spins++) {
+            relax();
+            if (spins > kSpins) std::this_thread::yield();  // fewer processors than threads
+        }
+}
+
+void Threads::Session::together(const std::function<void(Member&)>& work) {
+    std::array<Member::Line, kMost> lines;
+    if (!owned_) {
+        Member only(0, 1, scratch(), lines.data());
+        return work(only);
+    }
+    constexpr int kClosed = 1 << 16;
+    std::atomic<int> came{0}, count{0};
+    float* const callers = scratch();
+    run([&](float* scratch) {
+        int id = 0;
+        if (scratch == callers) {
+            for (int spins = 0; spins < kSpins && came.load(std::memory_order_relaxed) < team_.count() - 1; spins++) relax();
+            count.store(came.fetch_add(kClosed, std::memory_order_acq_rel) + 1, std::memory_order_release);
+        } else {
+            id = came.fetch_add(1, std::memory_order_acq_rel) + 1;
+            if (id > kClosed) return;
+            for (int spins = 0; count.load(std::memory_order_acquire) == 0; spins++) {
+                relax();
+                if (spins > kSpins) std::this_thread::yield();
+            }
+        }
+        Member member(id, count.load(std::memory_order_acquire), scratch, lines.data());
+        work(member);
+    });
+}
+
 int default_threads() {
     int count = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
@@ -129,7 +167,7 @@ int default_threads() {
     if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
 #endif
     if (const double quota = cgroup_quota(); quota > 0) count = std::min(count, static_cast<int>(std::ceil(quota)));
-    return std::clamp(count, 1, 64);
+    return std::clamp(count, 1, kMost);
 }
 
 }  // namespace reconv

@@ -12,6 +12,24 @@
 
 namespace reconv {
 
+// One of `count` threads that go through the same work side by side.
+class Member {
+public:
+    int id, count;
+    float* scratch;
+    // Until every member is here; what each has written before is seen by all afterwards.
+    void wait();
+
+private:
+    friend class Threads;
+    struct alignas(64) Line {
+        std::atomic<uint32_t> reached{0};
+    };
+    Member(int id, int count, float* scratch, Line* lines) : id(id), count(count), scratch(scratch), lines_(lines) {}
+    Line* lines_;
+    uint32_t waits_ = 0;
+};
+
 class Threads {
 public:
     explicit Threads(int count);  // including the caller's; 1 .. 64
@@ -34,6 +52,10 @@ public:
         // elsewhere is not waited for. `work` must not throw.
         // Each gets scratch of its own, as large as was reserved, 64-byte aligned.
         void run(const std::function<void(float*)>& work);
+        // Runs work on the caller and on those members that come within a moment, all of them at once: there is no other
+        // way to hand work over than `Member::wait`, which costs a fraction of what `run` does. `work` must not throw,
+        // must call `wait` equally often on every member, and must do all there is to do however many they are.
+        void together(const std::function<void(Member&)>& work);
         // Makes room for `floats` of scratch on every member. Throws std::bad_alloc and then has changed nothing.
         void reserve(int64_t floats);
         float* scratch() const;  // the caller's own

@@ -44,6 +44,10 @@ class Meter(Protocol):
         """
         ...
 
+    def prefers(self, first: View, second: View) -> bool:
+        """Whether, of two views of one model, the second is better as a whole."""
+        ...
+
 
 class Operations:
     """Multiply-adds, and one operation per element for what has none (`reconv.graph.operations`)."""
@@ -63,7 +67,10 @@ class Operations:
 
     def agrees(self, old: View, new: View, gain: float) -> bool:
         del gain  # counts are exact
-        change = self.change(old, new)
+        return self.prefers(old, new)
+
+    def prefers(self, first: View, second: View) -> bool:
+        change = self.change(first, second)
         return change is not None and change.gain > 0
 
 
@@ -79,7 +86,10 @@ class Memory:
 
     def agrees(self, old: View, new: View, gain: float) -> bool:
         del gain  # counts are exact
-        change = self.change(old, new)
+        return self.prefers(old, new)
+
+    def prefers(self, first: View, second: View) -> bool:
+        change = self.change(first, second)
         return change is not None and change.gain > 0
 
 

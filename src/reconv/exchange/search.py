@@ -5,7 +5,8 @@
    has made possible (simplifications, and up to `DEPTH` further swaps beside it, since many pay only together: a
    concatenation is split so that a convolution can go below an upsampling). The meter tells what the part that differs
    costs before and after. The best candidates that gain are done, those of one rule together, and kept if the meter
-   agrees that the whole model gains.
+   agrees that the whole model gains. Where they are several swaps each, fewer of them that gain nearly as much may do
+   better in the whole model: the meter is asked which it prefers.
 
 Candidates are looked at before they are proved, since most are never done; every firing that is done has been proved
 (`reconv.exchange.proof`). One that fails its proof is a bug, is reported, and is not done. Nothing is undone in place:
@@ -29,6 +30,8 @@ __all__ = ["Search"]
 
 ALLOWED = 1.1  # times the operations of before: a swap with more is not measured
 SAVED = 0.05  # of the operations: a swap that saves as many is tried though its gain cannot be told from noise
+RIVAL = 0.5  # of the gain of several swaps: fewer of them that gain as much may be better in the whole model
+RIVALS = 2  # that are compared with them there
 DEPTH = 2  # swaps that may follow a first one which does not pay alone
 ROUNDS = 8
 
@@ -127,22 +130,45 @@ class Search:
         by_rules: dict[tuple[str, ...], list[_Candidate]] = {}
         for candidate in self._candidates(state):
             by_rules.setdefault(candidate.rules, []).append(candidate)
-        batches = sorted(by_rules.values(), key=lambda batch: -sum(c.gain for c in batch))
-        for batch in batches:
-            after = state
-            done = []
-            for candidate in sorted(batch, key=lambda c: -c.gain):
-                further = None if self._late() else self._again(after, candidate)
-                if further is not None:
-                    after = further
-                    done.append(candidate)
+        batches = sorted(by_rules.values(), key=_total, reverse=True)
+        while batches:
+            batch = batches.pop(0)
+            after, done = self._all_of(state, batch)
             if not done:
                 continue
             if self._meter.agrees(state.view, after.view, sum(candidate.gain for candidate in done)):
+                after, done = self._preferred(state, (after, done), batches)
                 return after, [Gain(c.rules, c.anchor, c.change.before, c.change.after) for c in done]
             for candidate in done:
                 self._decline(candidate, "gains alone, but not in the whole model")
         return None
+
+    def _all_of(self, state: State, batch: list[_Candidate]) -> tuple[State, list[_Candidate]]:
+        """The state after those of a batch that still fire one after another, and which they are."""
+        done = []
+        for candidate in sorted(batch, key=lambda c: -c.gain):
+            further = None if self._late() else self._again(state, candidate)
+            if further is not None:
+                state = further
+                done.append(candidate)
+        return state, done
+
+    def _preferred(
+        self, state: State, best: tuple[State, list[_Candidate]], batches: list[list[_Candidate]]
+    ) -> tuple[State, list[_Candidate]]:
+        """The best batch, or a shorter way to nearly its gain that the meter prefers in the whole model.
+
+        A part is measured with its nearest neighbours only. What swaps cost beyond them (a runtime that keeps maps in a
+        layout of its own changes it where it meets a node that it does not know in it) is seen in the whole alone.
+        """
+        rules = set(best[1][0].rules)
+        least = RIVAL * sum(candidate.gain for candidate in best[1])
+        rivals = [batch for batch in batches if set(batch[0].rules) < rules and _total(batch) >= least]
+        for batch in sorted(rivals, key=_total, reverse=True)[:RIVALS]:
+            rival = self._all_of(state, batch)
+            if rival[1] and self._meter.prefers(best[0].view, rival[0].view):
+                best = rival
+        return best
 
     def _decline(self, candidate: _Candidate, reason: str) -> None:
         change = candidate.change
@@ -224,6 +250,10 @@ class Search:
                 return None
             state = self._firing.simplified(after, old, proved=True)
         return state
+
+
+def _total(batch: list[_Candidate]) -> float:
+    return sum(candidate.gain for candidate in batch)
 
 
 def _worth_asking(counted: Change | None, depth: int) -> bool:

@@ -153,6 +153,10 @@ class Measured:
         expected = 1 - gain / max(whole.before_ms, 1e-9)
         return whole.high < 1.0 or (whole.ratio < 1.0 and whole.low <= expected <= whole.high)
 
+    def prefers(self, first: View, second: View) -> bool:
+        """Whether the second is surely faster as a whole."""
+        return self.whole(first, second).high < 1.0
+
     def whole(self, old: View, new: View) -> Paired:
         """Both models whole, on drawn input of the sizes of the view."""
         return self._ask(_whole(old, new), self._whole_seconds, old)
