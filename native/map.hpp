@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace reconv {
 
@@ -52,5 +53,8 @@ struct Map {
     bool same_pixels(const Map& o) const { return height == o.height && width == o.width; }
     bool same_size(const Map& o) const { return height == o.height && width == o.width && channels == o.channels; }
 };
+
+// "(height, width, channels)"
+std::string size_of(const Map& m);
 
 }  // namespace reconv

@@ -12,7 +12,6 @@ namespace {
 
 constexpr int64_t kAlign = 16;     // floats: roots start on cache lines
 constexpr int64_t kOverread = 16;  // floats: the last vector of a pixel's channels may reach past them
-constexpr int kListedRuns = 8192;  // at the most in one list of stale runs, unless a single row has more
 
 int64_t aligned(int64_t floats) { return (floats + kAlign - 1) / kAlign * kAlign; }
 
@@ -22,13 +21,13 @@ Map sized(int height, int width, int channels, View view) {
     return m;
 }
 
+}  // namespace
+
 std::string size_of(const Map& m) {
     std::string text("(");
     text.append(std::to_string(m.height)).append(", ").append(std::to_string(m.width)).append(", ");
     return text.append(std::to_string(m.channels)).append(")");
 }
-
-}  // namespace
 
 Plan::Plan(std::string_view isa, bool fuse, std::shared_ptr<WeightStore> store)
     : kernels_(&kernels_of(isa)), store_(store ? std::move(store) : std::make_shared<WeightStore>()), fuse_(fuse) {}
@@ -151,137 +150,6 @@ int Plan::add(OpPtr op, std::vector<int> inputs, int out, bool cut, int64_t macs
     if (cut) cut_maps_.push_back(out);
     ops_.push_back(std::move(op));
     return id;
-}
-
-// A window that reaches over the border of `map` needs zeros there.
-void Plan::need_halo(int map, const Window& w, int out) {
-    const Map& m = checked(map);
-    const Map& o = checked(out);
-    const int top = w.pad_y, left = w.pad_x;
-    const int bottom = (o.height - 1) * w.stride_y + (w.kernel_y - 1) * w.dilation_y - w.pad_y - (m.height - 1);
-    const int right = (o.width - 1) * w.stride_x + (w.kernel_x - 1) * w.dilation_x - w.pad_x - (m.width - 1);
-    Root& root = roots_[m.root];
-    if (top <= 0 && left <= 0 && bottom <= 0 && right <= 0) return;
-    for (int id = map; id >= 0; id = maps_[id].parent)
-        require(maps_[id].view != View::phase && maps_[id].view != View::pixels,
-                "a window with padding cannot read a map whose pixels are scattered");
-    require(root.halo_allowed, "a window with padding cannot read a map whose pixels are flattened");
-    root.halo.top = std::max(root.halo.top, top);
-    root.halo.bottom = std::max(root.halo.bottom, bottom);
-    root.halo.side = std::max({root.halo.side, left, right});
-}
-
-int Plan::conv(int x, int out, std::span<const float> weight, std::array<int, 4> shape, std::span<const float> bias,
-               const ConvParams& params, bool cut, int64_t macs) {
-    const Map &m = checked(x), &o = checked(out);
-    const auto [out_channels, in_channels, kernel_y, kernel_x] = shape;
-    require(kernel_y > 0 && kernel_x > 0 && params.stride_y > 0 && params.stride_x > 0 && params.dilation_y > 0 &&
-                params.dilation_x > 0 && params.groups > 0,
-            "conv: kernel, strides, dilations and groups must be positive");
-    require(o.channels == out_channels && m.channels == in_channels * params.groups && out_channels % params.groups == 0,
-            "conv: weight (" + std::to_string(out_channels) + ", " + std::to_string(in_channels) + ") in " +
-                std::to_string(params.groups) + " groups does not fit " + size_of(m) + " -> " + size_of(o));
-    require(macs >= 0, "conv: negative multiply-adds");
-    require(bias.empty() || static_cast<int>(bias.size()) == out_channels, "conv: bias of another length");
-    std::vector<int> inputs{x};
-    if (params.residual >= 0) {
-        require(checked(params.residual).same_size(o), "conv: the residual's size is not the output's");
-        inputs.push_back(params.residual);
-    }
-    need_halo(x, {kernel_y, kernel_x, params.stride_y, params.stride_x, params.pad_y, params.pad_x, params.dilation_y,
-                  params.dilation_x}, out);
-    auto op = make_conv(x, out, weight, kernel_y, kernel_x, bias, params, maps_, *kernels_, *store_);
-    return add(std::move(op), std::move(inputs), out, cut,
-               macs ? macs : static_cast<int64_t>(out_channels) * in_channels * kernel_y * kernel_x);
-}
-
-int Plan::max_pool(int x, int out, const PoolParams& params, bool cut) {
-    require(checked(x).channels == checked(out).channels, "max_pool: channels differ");
-    return add(make_max_pool(x, out, params), {x}, out, cut);
-}
-
-int Plan::average_pool(int x, int out, const PoolParams& params, bool cut) {
-    require(checked(x).channels == checked(out).channels, "average_pool: channels differ");
-    return add(make_average_pool(x, out, params), {x}, out, cut);
-}
-
-int Plan::global_pool(int x, int out, Global kind, bool cut) {
-    const Map& o = checked(out);
-    require(checked(x).channels == o.channels && o.height == 1 && o.width == 1, "global_pool: the output is (1, 1, C)");
-    return add(make_global_pool(x, out, kind), {x}, out, cut);
-}
-
-int Plan::unary(int x, int out, const ActivationSpec& spec, std::vector<float> slopes) {
-    require(checked(x).same_size(checked(out)), "unary: sizes differ");
-    return add(make_unary(x, out, spec, std::move(slopes)), {x}, out, false);
-}
-
-int Plan::affine(int x, int out, std::vector<float> scale, std::vector<float> shift, const ActivationSpec& spec,
-                 std::vector<float> slopes) {
-    const size_t channels = static_cast<size_t>(checked(x).channels);
-    require(checked(x).same_size(checked(out)), "affine: sizes differ");
-    require(scale.size() == channels && shift.size() == channels, "affine: scale and shift have one value per channel");
-    return add(make_affine(x, out, std::move(scale), std::move(shift), spec, std::move(slopes)), {x}, out, false);
-}
-
-int Plan::binary(int a, int b, int out, Binary kind, const ActivationSpec& spec, std::vector<float> slopes) {
-    const Map& o = checked(out);
-    for (int in : {a, b}) {
-        const Map& m = checked(in);
-        require((m.height == o.height || m.height == 1) && (m.width == o.width || m.width == 1) &&
-                    (m.channels == o.channels || m.channels == 1),
-                "binary: " + size_of(m) + " does not broadcast to " + size_of(o));
-    }
-    return add(make_binary(a, b, out, kind, spec, std::move(slopes), maps_), {a, b}, out, false);
-}
-
-int Plan::binary_constant(int x, int out, Binary kind, Constant constant, bool constant_first, const ActivationSpec& spec,
-                          std::vector<float> slopes) {
-    const Map &m = checked(x), &o = checked(out);
-    require((m.height == o.height || m.height == 1) && (m.width == o.width || m.width == 1) &&
-                (m.channels == o.channels || m.channels == 1),
-            "binary_constant: " + size_of(m) + " does not broadcast to " + size_of(o));
-    require((constant.height == o.height || constant.height == 1) && (constant.width == o.width || constant.width == 1) &&
-                (constant.channels == o.channels || constant.channels == 1),
-            "binary_constant: the constant does not broadcast to " + size_of(o));
-    return add(make_binary_constant(x, out, kind, std::move(constant), constant_first, spec, std::move(slopes)), {x}, out,
-               false);
-}
-
-int Plan::softmax(int x, int out) {
-    require(checked(x).same_size(checked(out)), "softmax: sizes differ");
-    return add(make_softmax(x, out), {x}, out, false);
-}
-
-int Plan::resize(int x, int out, ResizeTable table) {
-    const Map &m = checked(x), &o = checked(out);
-    require(m.channels == o.channels, "resize: channels differ");
-    const auto fits = [&](const std::vector<int>& index, int length, int limit) {
-        return static_cast<int>(index.size()) == length &&
-               std::all_of(index.begin(), index.end(), [limit](int i) { return i >= 0 && i < limit; });
-    };
-    require(fits(table.taps.y0, o.height, m.height) && fits(table.taps.y1, o.height, m.height) &&
-                fits(table.taps.x0, o.width, m.width) && fits(table.taps.x1, o.width, m.width) &&
-                static_cast<int>(table.wy.size()) == o.height && static_cast<int>(table.wx.size()) == o.width,
-            "resize: tables do not fit " + size_of(m) + " -> " + size_of(o));
-    return add(make_resize(x, out, std::move(table)), {x}, out, false);
-}
-
-int Plan::copy(int x, int out) {
-    const Map &m = checked(x), &o = checked(out);
-    require(m.channels == o.channels && static_cast<int64_t>(m.height) * m.width == static_cast<int64_t>(o.height) * o.width,
-            "copy: " + size_of(m) + " is not " + size_of(o));
-    return add(make_copy(x, out), {x}, out, false);
-}
-
-int Plan::gather(int x, int out, std::vector<int32_t> index, float fill) {
-    const Map &m = checked(x), &o = checked(out);
-    require(static_cast<int64_t>(index.size()) == static_cast<int64_t>(o.height) * o.width * o.channels,
-            "gather: the index has another size than the output");
-    const int64_t count = static_cast<int64_t>(m.height) * m.width * m.channels;
-    require(std::all_of(index.begin(), index.end(), [count](int32_t i) { return i >= -1 && i < count; }),
-            "gather: an index is out of range");
-    return add(make_gather(x, out, std::move(index), fill, maps_), {x}, out, false);
 }
 
 // A depthwise convolution whose only reader is a pointwise one is done by that reader, pixel by pixel, and never written:
@@ -407,86 +275,6 @@ void Plan::set_order(int op, const Order& order) {
     for (const auto& [index, twin] : memory_->work.twins)
         if (index == op) twin->set_order(order, *kernels_);
     need_scratch();
-}
-
-int64_t Plan::macs(int op) const {
-    const Map& o = maps_[ops_[op]->out];
-    return ops_[op]->macs_per_pixel * o.height * o.width;
-}
-
-int64_t Plan::macs() const {
-    int64_t total = 0;
-    for (int i = 0; i < static_cast<int>(ops_.size()); i++) total += macs(i);
-    return total;
-}
-
-int64_t Plan::weight_bytes() const {
-    int64_t total = 0;
-    std::vector<const Packed*> counted;
-    for (const auto& op : ops_) {
-        total += op->bytes();
-        const Packed* shared = op->shared_weights();
-        if (!shared || std::find(counted.begin(), counted.end(), shared) != counted.end()) continue;
-        counted.push_back(shared);
-        total += shared->bytes();
-    }
-    return total;
-}
-
-int64_t Plan::stale_words() const {
-    int64_t words = 0;
-    for (const Map& m : maps_)
-        if (m.view != View::channels) words += static_cast<int64_t>(m.height) * words_for(m.width);
-    for (const auto& op : ops_) {  // what each op recomputed
-        const Map& m = maps_[op->out];
-        words += static_cast<int64_t>(m.height) * words_for(m.width);
-    }
-    return words;
-}
-
-int Plan::band_rows(int width) const { return std::max(kListedRuns / ((width + 1) / 2), 1); }
-
-int64_t Plan::most_runs() const {
-    int64_t most = 1;
-    for (const Map& m : maps_) {
-        const int64_t rows = std::min(m.height, band_rows(m.width));
-        most = std::max({most, static_cast<int64_t>(m.height), rows * ((m.width + 1) / 2)});
-    }
-    return most;
-}
-
-int64_t Plan::weight_floats() const {
-    int64_t total = 0;
-    for (int id : cut_maps_) total += padded(maps_[id].channels);
-    return total;
-}
-
-int64_t Plan::most_inputs() const {
-    size_t most = 0;
-    for (const auto& op : ops_) most = std::max(most, op->inputs.size());
-    return static_cast<int64_t>(most);
-}
-
-int64_t Plan::memory_floats(bool dense_only) const { return dense_only ? memory_->floats : stream_floats_; }
-
-int64_t Plan::dense_overhead_bytes(int threads) const {
-    int64_t floats = threads * scratch_floats_;
-    for (const Border& b : outputs_) {
-        const Map& m = maps_[b.map];
-        floats += static_cast<int64_t>(m.height) * m.width * m.channels;
-    }
-    return floats * 4;
-}
-
-int64_t Plan::dense_peak_bytes(int threads) const { return memory_->floats * 4 + dense_overhead_bytes(threads); }
-
-int64_t Plan::state_bytes(bool dense_only) const {
-    if (dense_only) return memory_->floats * 4;
-    const auto ops = static_cast<int64_t>(ops_.size());
-    int64_t floats = stream_floats_ + weight_floats();
-    for (int id : cut_maps_) floats += maps_[id].channels;  // deviations
-    return floats * 4 + (stale_words() + row_words_ + ops) * 8 + most_runs() * static_cast<int64_t>(sizeof(Run)) +
-           (stale_sets_ + ops + most_inputs()) * static_cast<int64_t>(sizeof(Bits));
 }
 
 }  // namespace reconv

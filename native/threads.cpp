@@ -141,10 +141,10 @@ void Threads::Session::together(const std::function<void(Member&)>& work) {
     }
     constexpr int kClosed = 1 << 16;
     std::atomic<int> came{0}, count{0};
-    float* const callers = scratch();
+    const std::thread::id caller = std::this_thread::get_id();
     run([&](float* scratch) {
         int id = 0;
-        if (scratch == callers) {
+        if (std::this_thread::get_id() == caller) {
             for (int spins = 0; spins < kSpins && came.load(std::memory_order_relaxed) < team_.count() - 1; spins++) relax();
             count.store(came.fetch_add(kClosed, std::memory_order_acq_rel) + 1, std::memory_order_release);
         } else {

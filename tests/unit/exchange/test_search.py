@@ -11,7 +11,7 @@ import pytest
 from reconv.errors import ModelError
 from reconv.exchange.firing import Firing, State
 from reconv.exchange.found import Found
-from reconv.exchange.meter import Memory, Operations
+from reconv.exchange.meter import Change, Memory, Operations
 from reconv.exchange.rule import Answer, Example, Refusal, Rule
 from reconv.exchange.rules import pool_before_conv1x1
 from reconv.exchange.search import Search
@@ -178,6 +178,44 @@ def test_swaps_that_undo_one_another_are_not_done() -> None:
     )
     found = _search(example, _rule("split", _split), _rule("gather", _gather))
     assert not found.fired
+
+
+def _times_one(view: View, node: Node) -> Answer:
+    """A convolution of x * 1: allowed, and more work."""
+    if node.op_type != "Conv" or _multiplied(view):
+        return None
+    one, between = view.fresh("one"), view.fresh("between")
+    first = view.node("Mul", (node.inputs[0], one), between)
+    second = replace(node, name=view.fresh("conv"), inputs=(between, *node.inputs[1:]))
+    return Rewrite((node,), (first, second), {one: np.ones(1, np.float32)})
+
+
+def _multiplied(view: View) -> bool:
+    return any(node.op_type == "Mul" for node in view.graph.nodes)
+
+
+class _Fooled(Operations):
+    """Of a part alone two swaps seem to gain more than one; whether they do in the whole model is another thing."""
+
+    def __init__(self, fewer: bool) -> None:
+        self.fewer = fewer
+
+    def change(self, old: View, new: View) -> Change | None:
+        pooled = new.graph.nodes[-1].op_type == "Conv" and old.graph.nodes[-1].op_type != "Conv"
+        return Change(100.0, 100.0 - 10.0 * pooled * (1 + 0.5 * _multiplied(new)))
+
+    def agrees(self, old: View, new: View, gain: float) -> bool:
+        return True
+
+    def prefers(self, first: View, second: View) -> bool:
+        return self.fewer and _multiplied(first) and not _multiplied(second)
+
+
+@pytest.mark.parametrize(("fewer", "types"), [(True, ["AveragePool", "Conv"]), (False, ["Mul", "AveragePool", "Conv"])])
+def test_fewer_swaps_that_do_better_in_the_whole_model_are_done(fewer: bool, types: list[str]) -> None:
+    rules = [_rule("times one", _times_one), POOL]
+    found = Search(rules, _Fooled(fewer)).run(look(POOLED.graph()))
+    assert _types(found) == types
 
 
 def test_memory_is_a_cost_too() -> None:
