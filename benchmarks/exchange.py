@@ -46,6 +46,7 @@ def run(options: Options) -> dict[str, Any]:
     models, searched = ((TINY,), TINY) if options.tiny else (EXCHANGE, YOLOX)
     targets = [name for name in (TARGETS[:2] if options.tiny else TARGETS) if not PEERS[name].missing()]
     rows, searches = [], []
+    models = tuple(model for model in models if model.asset.startswith(options.only_model or ""))
     with tempfile.TemporaryDirectory() as folder:
         for threads, model, target in product(options.threads, models, targets):
             options.say(f"exchange: {model.title}, {target}, {threads} thread(s)")

@@ -13,12 +13,13 @@ from reconv.measure import PEERS, Contestant, Pace, allowed_threads
 @dataclass(frozen=True)
 class Options:
     """tiny: small sizes and few frames, to see that a suite still runs; its figures mean nothing. only_threads: measure
-    at this number of threads alone."""
+    at this number of threads alone. only_model: measure models alone whose asset's name begins so (exchange)."""
 
     tiny: bool
     asset: Callable[[str], Path]
     say: Callable[[str], None]
     only_threads: int | None = None
+    only_model: str | None = None
 
     @property
     def threads(self) -> tuple[int, ...]:

@@ -250,11 +250,14 @@ void Plan::set_forks(const std::vector<int>& chosen, int threads) {
 }
 
 void Plan::need_scratch() {
-    scratch_floats_ = 0;
-    for (const auto& op : ops_) scratch_floats_ = std::max(scratch_floats_, op->scratch_floats(*kernels_, maps_));
-    for (const Border& b : inputs_) {
-        const Map& m = maps_[b.map];
-        scratch_floats_ = std::max(scratch_floats_, 2 * (static_cast<int64_t>(m.width) * m.channels + 64));
+    for (const bool dense_only : {false, true}) {
+        int64_t& floats = scratch_floats_[dense_only];
+        floats = 0;
+        for (const auto& op : ops_) floats = std::max(floats, op->scratch_floats(*kernels_, maps_, dense_only));
+        for (const Border& b : inputs_) {
+            const Map& m = maps_[b.map];
+            floats = std::max(floats, 2 * (static_cast<int64_t>(m.width) * m.channels + 64));
+        }
     }
 }
 

@@ -84,7 +84,7 @@ public:
     // bytes that a dense-only run of so many threads takes in all: maps, scratch and the arrays of the outputs
     int64_t dense_peak_bytes(int threads) const;
     int64_t dense_overhead_bytes(int threads) const;  // of these, what are no maps
-    int64_t scratch_floats() const { return scratch_floats_; }  // per thread
+    int64_t scratch_floats(bool dense_only) const { return scratch_floats_[dense_only]; }  // per thread
     // bytes of a state: maps, stale sets and cutoff weights; scratch belongs to the threads
     int64_t state_bytes(bool dense_only) const;
     int stale_sets() const { return stale_sets_; }
@@ -118,7 +118,8 @@ private:
     std::vector<OpPtr> ops_;
     std::vector<Border> inputs_, outputs_;
     std::vector<int> cut_maps_;
-    int64_t stream_floats_ = 0, scratch_floats_ = 0;
+    int64_t stream_floats_ = 0;
+    std::array<int64_t, 2> scratch_floats_{};  // of streams; of dense-only steps
     std::shared_ptr<const MemoryPlan> memory_;
     int stale_sets_ = 0, row_words_ = 0;
     std::vector<int> stream_done_by_, dense_done_by_, stream_front_, dense_front_;

@@ -72,7 +72,7 @@ int64_t Plan::most_inputs() const {
 int64_t Plan::memory_floats(bool dense_only) const { return dense_only ? memory_->floats : stream_floats_; }
 
 int64_t Plan::dense_overhead_bytes(int threads) const {
-    int64_t floats = threads * scratch_floats_;
+    int64_t floats = threads * scratch_floats(true);
     for (const Border& b : outputs_) {
         const Map& m = maps_[b.map];
         floats += static_cast<int64_t>(m.height) * m.width * m.channels;

@@ -119,7 +119,7 @@ void State::step(std::span<const float* const> sources, std::span<float* const> 
     if (!targets.empty() && targets.size() != wanted)
         throw std::invalid_argument(wanted ? "one array per output is needed" : "outputs are to be read after the step");
     Threads::Session team(*threads_);
-    team.reserve(plan_->scratch_floats());
+    team.reserve(plan_->scratch_floats(dense_only_));
     was_dense_ = dense_only_ || !ready_;
     ready_ = false;  // a step that fails half-way makes the next one dense
     recomputed_macs_ = 0;

@@ -100,9 +100,9 @@ public:
     int spread_words(const std::vector<Map>& maps) const override {
         return front_ ? std::max(front_->spread_words(maps), Filter::spread_words(maps)) : Filter::spread_words(maps);
     }
-    int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const override {
+    int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps, bool dense_only) const override {
         const int64_t sums = static_cast<int64_t>(with_rest(blocks_)) * 2 * kernels.pairs * 2 * kernels.width;
-        return Filter::scratch_floats(kernels, maps) + (front_ ? front_floats(kernels, maps[x_].channels) : 0) + sums;
+        return Filter::scratch_floats(kernels, maps, dense_only) + (front_ ? front_floats(kernels, maps[x_].channels) : 0) + sums;
     }
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return Filter::pixel_cost(maps) + (front_ ? front_->pixel_cost(maps) : 0);

@@ -32,8 +32,9 @@ std::string Filter::window_text() const {
         .append(pair(w.dilation_y, w.dilation_x)).append(" groups ").append(std::to_string(params_.groups));
 }
 
-int64_t Filter::scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const {
-    return (static_cast<int64_t>(with_rest(row_blocks())) * 2 * kernels.pairs + 1) * row_floats(kernels, maps[out].channels);
+int64_t Filter::scratch_floats(const Kernels& kernels, const std::vector<Map>& maps, bool dense_only) const {
+    const int channels = maps[out].channels;
+    return waiting_floats(kernels, channels, dense_only && whole_vectors()) + row_floats(kernels, channels);
 }
 
 // Fills blocks with the pixels of runs: whole pairs into one block, what odd runs leave over into another. What a full block
@@ -54,7 +55,7 @@ public:
         shared_ = task.slice.rows;
         row_floats_ = row_floats(*task.kernels, out_.channels);
         full_ = 2 * task.kernels->pairs;
-        trash_ = task.scratch + static_cast<int64_t>(with_rest(filter.row_blocks())) * full_ * row_floats_;
+        trash_ = task.scratch + filter.waiting_floats(*task.kernels, out_.channels, direct_);
         rows_ = trash_ + row_floats_;
         most_ = direct_ && !task.fused ? filter.blocks_ : filter.row_blocks();
         for (int b = 0; b < with_rest(most_); b++) open(blocks_[b], b);

@@ -12,7 +12,7 @@ public:
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override;
     int spread_words(const std::vector<Map>& maps) const override { return window_words(window_, maps[x_], maps[out]); }
     Rows rows(int input, int y, const std::vector<Map>&) const override { return input == 0 ? window_rows(window_, y) : Rows{y, y + 1}; }
-    int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const override;
+    int64_t scratch_floats(const Kernels&, const std::vector<Map>&, bool dense_only) const override;
     void run(const Task&) const override;
     void put_away(const Task&) const override;
     int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 8 + 1; }
@@ -47,6 +47,10 @@ protected:
     }
     // blocks that can be open at once: those of pairs, one more of pairs at the end, one of single pixels
     static constexpr int with_rest(int blocks) { return blocks + 2; }
+    // floats of the rows in which the pixels of open blocks wait to be compared or put away
+    int64_t waiting_floats(const Kernels& kernels, int channels, bool direct) const {
+        return direct ? 0 : static_cast<int64_t>(with_rest(row_blocks())) * 2 * kernels.pairs * row_floats(kernels, channels);
+    }
     int row_blocks() const { return blocks_ < kRowBlocks ? blocks_ : kRowBlocks; }
 
     void set_window(BlockArgs& args) const;

@@ -110,7 +110,11 @@ public:
     }
     // Called once when strides are fixed.
     virtual void prepare(const Kernels&, const std::vector<Map>&) {}
-    virtual int64_t scratch_floats(const Kernels&, const std::vector<Map>&) const { return 0; }
+    // of a thread; dense_only: in steps that compare nothing
+    virtual int64_t scratch_floats(const Kernels&, const std::vector<Map>&, bool dense_only) const {
+        (void)dense_only;
+        return 0;
+    }
     virtual void run(const Task&) const = 0;
     // false: the op is run once over all its runs (a global pool)
     virtual bool splits() const { return true; }

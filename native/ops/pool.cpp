@@ -44,7 +44,7 @@ public:
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return static_cast<int64_t>(w_.kernel_y + w_.kernel_x) * maps[out].channels / 4 + 1;
     }
-    int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps) const override {
+    int64_t scratch_floats(const Kernels& kernels, const std::vector<Map>& maps, bool) const override {
         const int64_t pointers = 2 * (std::max(w_.kernel_y, w_.kernel_x) + 8);
         return pointers + (static_cast<int64_t>(maps[x_].width) + 2) * (maps[x_].channels + kernels.width);
     }
@@ -100,7 +100,7 @@ public:
     int64_t pixel_cost(const std::vector<Map>& maps) const override {
         return static_cast<int64_t>(p_.window.kernel_y) * p_.window.kernel_x * maps[out].channels / 4 + 1;
     }
-    int64_t scratch_floats(const Kernels&, const std::vector<Map>& maps) const override {
+    int64_t scratch_floats(const Kernels&, const std::vector<Map>& maps, bool) const override {
         return pointer_floats() + maps[out].channels;
     }
 
@@ -157,7 +157,7 @@ public:
     Rows rows(int, int, const std::vector<Map>& maps) const override { return {0, maps[x_].height}; }
     bool keeps_strides(int) const override { return false; }
     bool splits() const override { return false; }
-    int64_t scratch_floats(const Kernels&, const std::vector<Map>& maps) const override { return maps[out].channels; }
+    int64_t scratch_floats(const Kernels&, const std::vector<Map>& maps, bool) const override { return maps[out].channels; }
 
     // Always over all pixels in the same order: a sum that were updated by differences would drift.
     void run(const Task& task) const override {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import SUITES
-from benchmarks.__main__ import main
+from benchmarks.__main__ import main, merged
 from benchmarks.options import Options
 from benchmarks.report import BEGIN, END, SECTIONS, page, write_pages
 from reconv.measure import environment
@@ -47,6 +47,14 @@ def test_tiny_figures_stay_out_of_the_manual(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         main(["fast"])
     assert "no suite is called fast" in capsys.readouterr().err
+
+
+def test_one_model_measured_again_leaves_the_others_as_they_were() -> None:
+    old = {"asked": 1, "rows": [{"model": "a", "target": "t", "threads": 1, "ms": 1}, {"model": "b", "threads": 1}]}
+    new = {"asked": 2, "rows": [{"model": "a", "target": "t", "threads": 1, "ms": 2}]}
+    assert merged(old, new) == {"asked": 2, "rows": [{"model": "b", "threads": 1}, *new["rows"]]}
+    with pytest.raises(SystemExit):
+        main(["dense", "--model", "a"])
 
 
 def test_the_page_is_what_the_results_give(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def _better(view: View, final: View, meter: Meter) -> tuple[bool, Paired | None]
     if final is view:
         return False, None
     if isinstance(meter, Measured):
-        whole = meter.whole(view, final)
+        whole = meter.confirmed(view, final)
         return whole.high < 1.0, whole
     change = meter.change(view, final)
     if change is None:

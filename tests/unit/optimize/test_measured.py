@@ -135,3 +135,12 @@ def test_a_memo_that_holds_something_else_is_measured_anew(kept: object) -> None
     meter = Measured("onnxruntime", 1, Memo(1 << 20), part_seconds=0.0)
     assert meter.change(old, new) is not None
     assert meter.measured == 1
+
+
+def test_a_lucky_session_confirms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The middle ratio, and the widest interval of all."""
+    found = {0: Paired(10.0, 9.5, 0.95, 0.94, 0.96), 1: Paired(10.0, 10.1, 1.01, 0.99, 1.03)}
+    found[2] = Paired(10.0, 9.9, 0.99, 0.98, 0.995)
+    monkeypatch.setattr(Measured, "_ask", lambda *arguments: found[arguments[4]])
+    confirmed = Measured("onnxruntime", 1).confirmed(*_views())
+    assert (confirmed.ratio, confirmed.low, confirmed.high) == (0.99, 0.94, 1.03)
