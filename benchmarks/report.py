@@ -28,9 +28,10 @@ inference on some frames, its answer held in between) and a motion gate (dense i
 cost nothing to build; their time is their share of the best rival's. CPU ms are those of the whole process per frame,
 spinning threads included.
 
-Only reordering and memory were measured with the kernels' loop orders, planned memory and bands of today; all other
-sections are of before. Coverage, dense, overhead and steady are also of before poolings came under the cutoff.
-Reordering was measured with one process for each file; its suite now runs three.
+Dense, memory, loop orders and DenseNet-121's reordering were measured with the kernels of today; the other rows of
+reordering before members of a team went through bands side by side and smaller ops were shared, with one process for each
+file instead of three; all other sections before loop orders and planned memory. Coverage, overhead and steady are also of
+before poolings came under the cutoff.
 While the quiet scene was measured, the machine was not idle all the time: its milliseconds may be a little high.
 """
 BEGIN, END = "<!-- summary: written by `make bench` from benchmarks/results -->", "<!-- end of summary -->"

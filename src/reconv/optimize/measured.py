@@ -165,8 +165,8 @@ class Measured:
     def confirmed(self, old: View, new: View) -> Paired:
         """As `whole`, several times with sessions of their own; the interval is the widest that they leave.
 
-        Where a session's memory happens to lie makes it some percent faster or slower than another of the same model, and
-        a search that tried many models has found one that was lucky.
+        Where a session's memory happens to lie makes it some percent faster or slower than another of the same model,
+        and a search that tried many models has found one that was lucky.
         """
         found = [self._ask(_whole(old, new), self._whole_seconds, old, again) for again in range(CONFIRMATIONS)]
         middle = sorted(found, key=lambda each: each.ratio)[len(found) // 2]
