@@ -50,9 +50,10 @@ def test_tiny_figures_stay_out_of_the_manual(capsys: pytest.CaptureFixture[str])
 
 
 def test_one_model_measured_again_leaves_the_others_as_they_were() -> None:
-    old = {"asked": 1, "rows": [{"model": "a", "target": "t", "threads": 1, "ms": 1}, {"model": "b", "threads": 1}]}
-    new = {"asked": 2, "rows": [{"model": "a", "target": "t", "threads": 1, "ms": 2}]}
-    assert merged(old, new) == {"asked": 2, "rows": [{"model": "b", "threads": 1}, *new["rows"]]}
+    other = {"model": "b", "target": "t", "threads": 1}
+    row = {"model": "a", "target": "t", "threads": 1}
+    found = merged({"asked": 1, "rows": [row | {"ms": 1}, other]}, {"asked": 2, "rows": [row | {"ms": 2}]})
+    assert found == {"asked": 2, "rows": [other, row | {"ms": 2}]}
     with pytest.raises(SystemExit):
         main(["dense", "--model", "a"])
 
