@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from reconv import _core
+from reconv.engine.document import read_document
 from reconv.engine.machine import cpu_model
 from reconv.errors import ProfileError
 
@@ -107,14 +108,7 @@ def read_kernels(source: KernelSource) -> Kernels:
     """
     if isinstance(source, Kernels):
         return source
-    where = _name(source)
-    if not isinstance(source, Mapping):
-        try:
-            source = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ProfileError(f"{where} cannot be read: {error}") from error
-    if not isinstance(source, Mapping) or source.get("format") != FORMAT:
-        raise ProfileError(f'{where} is not a kernel profile: expected "format": "{FORMAT}"')
+    where, source = read_document(source, "kernel profile", "a kernel profile", FORMAT)
     expected = {"format": str, "cpu": str, "instructions": str, "threads": int, "layers": Mapping, "forks": Mapping}
     if wrong := sorted(source.keys() ^ expected.keys()):
         raise ProfileError(f"{where} has missing or unknown entries: {', '.join(wrong)}")

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reconv.engine.document import read_document
 from reconv.errors import ProfileError
 
 __all__ = ["FORMAT", "MapProfile", "Profile", "check_tolerance", "read_profile"]
@@ -110,14 +111,7 @@ def read_profile(source: Profile | Mapping[str, Any] | str | os.PathLike[str]) -
     """
     if isinstance(source, Profile):
         return source
-    where = "the profile" if isinstance(source, Mapping) else f"profile {os.fspath(source)}"
-    if not isinstance(source, Mapping):
-        try:
-            source = json.loads(Path(source).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ProfileError(f"{where} cannot be read: {error}") from error
-    if not isinstance(source, Mapping) or source.get("format") != FORMAT:
-        raise ProfileError(f'{where} is not a tolerance profile: expected "format": "{FORMAT}"')
+    where, source = read_document(source, "profile", "a tolerance profile", FORMAT)
     unknown = source.keys() - {"format", "model", "tolerance", "maps"}
     if unknown:
         raise ProfileError(f"{where} has unknown entries: {', '.join(sorted(unknown))}")

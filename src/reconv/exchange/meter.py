@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,11 +50,27 @@ class Meter(Protocol):
         ...
 
 
-class Operations:
+class _Counted(ABC):
+    """A cost that is counted and not measured: a part's gain is the whole model's."""
+
+    least = 0.0
+
+    @abstractmethod
+    def change(self, old: View, new: View) -> Change | None: ...
+
+    def agrees(self, old: View, new: View, gain: float) -> bool:
+        del gain  # counts are exact
+        return self.prefers(old, new)
+
+    def prefers(self, first: View, second: View) -> bool:
+        change = self.change(first, second)
+        return change is not None and change.gain > 0
+
+
+class Operations(_Counted):
     """Multiply-adds, and one operation per element for what has none (`reconv.graph.operations`)."""
 
     unit = "operations"
-    least = 0.0
 
     def change(self, old: View, new: View) -> Change | None:
         kept = {id(node) for node in old.graph.nodes} & {id(node) for node in new.graph.nodes}
@@ -65,32 +82,15 @@ class Operations:
             costs.append(float(sum(count for count in found if count is not None)))
         return Change(costs[0], costs[1])
 
-    def agrees(self, old: View, new: View, gain: float) -> bool:
-        del gain  # counts are exact
-        return self.prefers(old, new)
 
-    def prefers(self, first: View, second: View) -> bool:
-        change = self.change(first, second)
-        return change is not None and change.gain > 0
-
-
-class Memory:
+class Memory(_Counted):
     """Peak bytes of maps (`reconv.graph.peak_bytes`), of the whole model each time: a peak is in one place only."""
 
     unit = "bytes"
-    least = 0.0
 
     def change(self, old: View, new: View) -> Change | None:
         peaks = [float(peak_bytes(view.graph, view.sizes, view.types)) for view in (old, new)]
         return Change(peaks[0], peaks[1])
-
-    def agrees(self, old: View, new: View, gain: float) -> bool:
-        del gain  # counts are exact
-        return self.prefers(old, new)
-
-    def prefers(self, first: View, second: View) -> bool:
-        change = self.change(first, second)
-        return change is not None and change.gain > 0
 
 
 METERS: dict[str, type[Operations] | type[Memory]] = {"macs": Operations, "memory": Memory}
