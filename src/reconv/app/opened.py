@@ -34,9 +34,13 @@ def check_targets(targets: Mapping[str, str | None], sources: Iterable[str | Non
         written[path] = option
 
 
-def open_model(path: str, threads: int | None, size: tuple[int, int] | None) -> Model:
-    """The model, at `size` (height, width) also where its file declares another one. Raises ModelError, InputError."""
-    model = load(path, threads=threads)
+def open_model(path: str, threads: int | None, size: tuple[int, int] | None, kernels: str = "default") -> Model:
+    """The model, at `size` (height, width) also where its file declares another one; `kernels` as `load` takes them.
+
+    Raises:
+        ModelError, InputError, ProfileError: as `load`.
+    """
+    model = load(path, threads=threads, kernels=kernels)
     if size is None or not model.inputs or len(model.inputs[0].shape) != 4:
         return model
     info = model.inputs[0]
@@ -48,7 +52,7 @@ def open_model(path: str, threads: int | None, size: tuple[int, int] | None) -> 
     shape = list(info.shape)
     for axis, extent in zip(axes, size, strict=True):
         shape[axis] = extent
-    return load(path, threads=threads, shapes={info.name: shape})
+    return load(path, threads=threads, shapes={info.name: shape}, kernels=kernels)
 
 
 def open_recipe(

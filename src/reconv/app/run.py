@@ -50,6 +50,9 @@ def run(
     every: int = typer.Option(1, min=1, help="Run every n-th frame only."),
     limit: int | None = typer.Option(None, min=1, help="Stop after so many frames."),
     threads: int | None = typer.Option(None, min=1, help="Default: what affinity and quota allow."),
+    kernels: str = typer.Option(
+        "default", help="Loop orders of convolutions: default, measured (some seconds at the start), or a saved file."
+    ),
     compare: float = typer.Option(
         0.05, min=0, max=1, help="Share of the frames that are run dense as well, to say what reuse cost; 0 is none."
     ),
@@ -60,9 +63,10 @@ def run(
         raise InputError("--json and --output - both want stdout; write the results to a file")
     if output is None and recipe != "raw" and not json and not sys.stdout.isatty():
         output = "-"  # who takes our stdout wants the results
-    _check_output(output, (model, source, *([] if profile is None else [profile])), overlay=overlay)
+    read = [model, source, *([] if profile is None else [profile]), kernels]
+    _check_output(output, read, overlay=overlay)
     wanted = parse_size(size)
-    network = open_model(model, threads, wanted)
+    network = open_model(model, threads, wanted, kernels)
     frames = open_source(source)
     around = open_recipe(recipe, network, frames.shape, wanted)
     count = frames.count and min(-(-frames.count // every), limit or frames.count)

@@ -70,6 +70,27 @@ def test_a_tolerance_is_not_and_says_so(map_model: Path, tmp_path: Path, capsys:
     assert off["compared_frames"] == 0
 
 
+def test_loop_orders_are_measured_or_read_and_change_no_bit(
+    yolox_model: Path,
+    clip: Path,
+    *,
+    pictures: NDArray[np.uint8],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    mistake: Mistake,
+) -> None:
+    model = load(yolox_model, threads=1, kernels="measured")
+    recipe = RECIPES["yolox"](model.inputs[0], pictures.shape[1:3], None)
+    model.run(recipe.preprocess(pictures[0]))
+    saved = tmp_path / "kernels.json"
+    model.save_kernels(saved)
+    options = ["--recipe", "yolox", "--limit", 4, "--compare", 1]
+    for kernels in ("measured", saved):
+        said = summary(capsys, yolox_model, clip, "--threads", 1, "--kernels", kernels, *options)
+        assert said["compared_frames"] == said["bit_identical_frames"] == 3
+    assert "nowhere.json cannot be read" in mistake("run", yolox_model, clip, "--kernels", tmp_path / "nowhere.json")
+
+
 def test_npz_holds_the_raw_outputs(
     map_model: Path, clip: Path, pictures: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
