@@ -6,18 +6,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks import (
+    agreement,
     busy,
     caching,
+    compression,
     coverage,
     dense,
     exchange,
+    int8,
+    int8_streams,
     memory,
+    optimize,
     orders,
     overhead,
     policies,
     quiet,
     shares,
     steady,
+    sweeps,
 )
 from benchmarks.options import Options
 
@@ -34,4 +40,10 @@ SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
     "exchange": exchange.run,
     "orders": orders.run,
     "memory": memory.run,
+    "int8": int8.run,
+    "agreement": agreement.run,
+    "compression": compression.run,
+    "optimize": optimize.run,
+    "int8_streams": int8_streams.run,
+    "sweeps": sweeps.run,
 }

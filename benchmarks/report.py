@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.report_caches import caching, policies
 from benchmarks.report_exchange import exchange
+from benchmarks.report_int8 import agreement, compression, int8, int8_streams, optimize, sweeps
 from benchmarks.report_memory import memory
 from benchmarks.report_orders import orders
 from benchmarks.tables import table
@@ -219,6 +220,12 @@ SECTIONS: Mapping[str, Callable[[Suite], list[str]]] = {
     "exchange": exchange,
     "orders": orders,
     "memory": memory,
+    "int8": int8,
+    "agreement": agreement,
+    "compression": compression,
+    "optimize": optimize,
+    "int8_streams": int8_streams,
+    "sweeps": sweeps,
 }
 
 

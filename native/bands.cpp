@@ -125,7 +125,7 @@ Windows Bands::walk(const Stretch& stretch, std::vector<Step>* steps) {
                 h.base = low;
             }
             if (steps && high > storage.height && high > h.top)
-                steps->push_back({Step::Kind::zero, h.storage, std::max(storage.height, h.top), high});
+                steps->push_back({Step::Kind::border, h.storage, std::max(storage.height, h.top), high});
             h.top = high;
             h.most = std::max(h.most, high - h.base);
         }

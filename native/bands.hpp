@@ -12,7 +12,7 @@ struct Step {
     enum class Kind {
         bind,   // a storage begins, its first row is `first`
         slide,  // a storage's first row becomes `first`: the rows from there to `last` are moved to its front
-        zero,   // the rows [first, last) of a storage, below the map, are zeros from now on
+        border, // the rows [first, last) of a storage lie below the map: they hold what lies around it from now on
         run,    // the rows [first, last) of a job's map are made
         fork,   // all jobs of fork `what`, its branches at once
     };

@@ -1,6 +1,4 @@
-// The one file that knows Python.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
+// The door to Python: plans, states, threads.
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -16,28 +14,18 @@
 #include <optional>
 #include <stdexcept>
 
+#include "bindings.hpp"
 #include "kernels/dispatch.hpp"
 #include "state.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
-using namespace reconv;
 
+namespace reconv::python {
 namespace {
-
-template <class T>
-using Array = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
-using Floats = Array<float>;
-using Ints = Array<int32_t>;
-using Pair = std::pair<int, int>;
 
 std::vector<float> to_vector(const Floats& a) { return {a.data(), a.data() + a.size()}; }
 std::vector<int> to_ints(const Ints& a) { return {a.data(), a.data() + a.size()}; }
-
-struct ParsedActivation {
-    ActivationSpec spec;
-    std::vector<float> slopes;
-};
 
 ParsedActivation parse(nb::tuple t) {
     static const std::map<std::string, Activation> kinds{
@@ -66,6 +54,8 @@ ParsedActivation parse(nb::tuple t) {
     return out;
 }
 
+}  // namespace
+
 ParsedActivation parse_for(nb::tuple t, int channels) {
     auto parsed = parse(std::move(t));
     if (parsed.spec.kind == Activation::prelu && static_cast<int>(parsed.slopes.size()) != channels)
@@ -87,6 +77,13 @@ PoolParams pool_params(Pair kernel, Pair strides, Pair pads, Pair dilations) {
     p.window = {kernel.first, kernel.second, strides.first, strides.second, pads.first, pads.second, dilations.first, dilations.second};
     return p;
 }
+
+void set_window(ConvParams& p, Pair strides, Pair pads, Pair dilations, int groups) {
+    p.stride_y = strides.first, p.stride_x = strides.second, p.pad_y = pads.first, p.pad_x = pads.second;
+    p.dilation_y = dilations.first, p.dilation_x = dilations.second, p.groups = groups;
+}
+
+namespace {
 
 template <class T>
 nb::ndarray<nb::numpy, T> make_array(std::vector<size_t> shape, T*& data) {
@@ -118,8 +115,8 @@ int conv(Plan& plan, int x, int out, const Floats& weight, std::optional<Floats>
          int groups, nb::tuple activation, int residual, nb::tuple after, bool cut, int64_t macs) {
     if (weight.ndim() != 4) throw std::invalid_argument("conv: the weight is (out channels, in channels / groups, kh, kw)");
     ConvParams p;
-    p.stride_y = strides.first, p.stride_x = strides.second, p.pad_y = pads.first, p.pad_x = pads.second;
-    p.dilation_y = dilations.first, p.dilation_x = dilations.second, p.groups = groups, p.residual = residual;
+    set_window(p, strides, pads, dilations, groups);
+    p.residual = residual;
     const int channels = static_cast<int>(weight.shape(0));
     auto first = parse_for(std::move(activation), channels), second = parse_for(std::move(after), channels);
     p.activation = first.spec, p.slopes = std::move(first.slopes);
@@ -188,8 +185,8 @@ void set_order(Plan& plan, int op, const std::string& outside, int blocks, int p
 
 void bind_plan(nb::module_& m) {
     nb::class_<WeightStore>(m, "WeightStore").def(nb::init<>()).def_prop_ro("bytes", &WeightStore::bytes);
-    nb::class_<Plan>(m, "Plan")
-        .def(nb::init<std::string_view, bool, std::shared_ptr<WeightStore>>(), "isa"_a = "", "fuse"_a = true, "weights"_a = nb::none())
+    nb::class_<Plan> plan(m, "Plan");
+    plan.def(nb::init<std::string_view, bool, std::shared_ptr<WeightStore>>(), "isa"_a = "", "fuse"_a = true, "weights"_a = nb::none())
         .def("map", &Plan::map, "height"_a, "width"_a, "channels"_a)
         .def("channels_of", &Plan::channels_of, "parent"_a, "first"_a, "count"_a)
         .def("part_of", &Plan::part_of, "parent"_a, "first"_a, "count"_a)
@@ -264,19 +261,31 @@ void bind_plan(nb::module_& m) {
         .def_prop_ro("isa", [](const Plan& p) { return std::string(p.kernels().name); })
         .def("size", [](const Plan& p, int x) {
             const Map& map = p.checked(x);
-            return nb::make_tuple(map.height, map.width, map.channels);
+            return nb::make_tuple(map.height, map.width, map.depth());
         }, "x"_a)
         .def_prop_ro("cut_maps", [](const Plan& p) { return p.cut_maps(); })
         .def("stored", &Plan::stored, "x"_a)
         .def("map_shape", [](const Plan& p, int id) {
             const Map& map = p.checked(id);
-            return std::make_tuple(map.height, map.width, map.channels);
+            return std::make_tuple(map.height, map.width, map.depth());
         }, "x"_a)
         .def("op_macs", [](const Plan& p) {
             std::vector<int64_t> macs;
             for (int i = 0; i < static_cast<int>(p.ops().size()); i++) macs.push_back(p.macs(i));
             return macs;
         });
+    bind_codes(plan);
+}
+
+template <class T>
+nb::ndarray<nb::numpy, T> values_of(const State& s, int x) {
+    const Map& map = s.plan().checked(x);
+    const size_t depth = static_cast<size_t>(map.depth());
+    T* data;
+    auto array = make_array<T>({static_cast<size_t>(map.height), static_cast<size_t>(map.width), depth}, data);
+    for (int y = 0; y < map.height; y++)
+        for (int c = 0; c < map.width; c++, data += depth) std::copy_n(reinterpret_cast<const T*>(s.pixel(x, y, c)), depth, data);
+    return array;
 }
 
 void bind_state(nb::module_& m) {
@@ -327,12 +336,7 @@ void bind_state(nb::module_& m) {
             require_stream(s, "array");
             const Map& map = s.plan().checked(x);
             if (!s.plan().stored(x)) throw std::invalid_argument("the map is not stored: the op that reads it has absorbed its producer");
-            float* data;
-            auto array = make_array<float>({static_cast<size_t>(map.height), static_cast<size_t>(map.width), static_cast<size_t>(map.channels)}, data);
-            for (int y = 0; y < map.height; y++)
-                for (int c = 0; c < map.width; c++, data += map.channels)
-                    std::copy_n(s.pixel(x, y, c), map.channels, data);
-            return array;
+            return map.codes ? nb::cast(values_of<uint8_t>(s, x)) : nb::cast(values_of<float>(s, x));
         }, "x"_a)
         .def("deviation", [](const State& s, int x) {
             require_stream(s, "deviation");
@@ -351,13 +355,15 @@ void bind_state(nb::module_& m) {
 }
 
 }  // namespace
+}  // namespace reconv::python
 
 NB_MODULE(_core, m) {
+    using namespace reconv;
     nb::set_leak_warnings(false);  // a script that ends with a stream in a global variable is not a defect
     m.doc() = "The native engine: plans, states, steps.";
     m.def("isas", &usable_isas);
     m.def("default_isa", [] { return std::string(kernels_of("").name); });
     m.def("default_threads", &default_threads);
-    bind_plan(m);
-    bind_state(m);
+    python::bind_plan(m);
+    python::bind_state(m);
 }

@@ -27,16 +27,21 @@ void State::bind(int storage, int base) {
     float* const start = block_.floats() + place.offset;
     point_roots(storage, base);
     if (!place.whole) {
-        std::fill(start, start + place.floats, 0.f);
+        fill_words(start, start + place.floats, s.fill);
         return;
     }
     if (s.top == 0 && s.bottom == 0 && s.lead == 0) return;
     // what windows read beyond the map: rows above and below it, and the gap between two rows
     const Root& r = plan.work.roots[s.roots.front()];
     const int64_t pixels = static_cast<int64_t>(r.width) * r.channels;
-    std::fill(start, row_of(storage, 0), 0.f);
-    for (int y = 0; y < s.height; y++) std::fill(row_of(storage, y) + pixels, row_of(storage, y + 1), 0.f);
-    std::fill(row_of(storage, s.height), start + place.floats, 0.f);
+    fill_words(start, row_of(storage, 0), s.fill);
+    for (int y = 0; y < s.height; y++) fill_words(row_of(storage, y) + pixels, row_of(storage, y + 1), s.fill);
+    fill_words(row_of(storage, s.height), start + place.floats, s.fill);
+}
+
+// The rows below the map.
+void State::end_rows(const Step& step) {
+    fill_words(row_of(step.what, step.first), row_of(step.what, step.last), dense_->storages[step.what].fill);
 }
 
 void State::slide(int storage, int base, int end) {
@@ -100,7 +105,7 @@ void State::run_dense(std::span<const float* const> sources, std::span<float* co
         switch (step.kind) {
             case Step::Kind::bind: bind(step.what, step.first); continue;
             case Step::Kind::slide: slide(step.what, step.first, step.last); continue;
-            case Step::Kind::zero: std::fill(row_of(step.what, step.first), row_of(step.what, step.last), 0.f); continue;
+            case Step::Kind::border: end_rows(step); continue;
             case Step::Kind::fork: run_fork(plan.forks[step.what], targets, team); continue;
             case Step::Kind::run: break;
         }

@@ -295,6 +295,8 @@ Links::Links(const Work& work) : touched(work.jobs.size()), consumers(work.jobs.
         }
         return true;
     };
+    // what windows read around the map is put there once, when the storage begins
+    const auto same_border = [&](const Storage& s, const Root& r) { return !r.halo.any() || s.fill == r.fill || (s.top == 0 && s.bottom == 0 && s.lead == 0); };
     const auto joined = [&](int j, int root) {  // the storage of an input that the job may write over, or -1
         const Job& job = work.jobs[j];
         if (job.kind != Job::Kind::run || work.maps[job.out].view != View::whole) return -1;
@@ -303,7 +305,7 @@ Links::Links(const Work& work) : touched(work.jobs.size()), consumers(work.jobs.
             const Root &a = work.roots[from], &b = work.roots[root];
             if (work.maps[map].view != View::whole || now[from] < 0 || job.fused || !job.op->may_overwrite(static_cast<int>(i), work.maps)) continue;
             if (a.row_stride != b.row_stride || a.width != b.width || a.channels != b.channels || a.height != b.height) continue;
-            if (read_only_by(from, j)) return now[from];
+            if (same_border(storages[now[from]], b) && read_only_by(from, j)) return now[from];
         }
         return -1;
     };
@@ -331,6 +333,7 @@ Links::Links(const Work& work) : touched(work.jobs.size()), consumers(work.jobs.
                     storages.push_back(s);
                 }
                 Storage& s = storages[now[root]];
+                if (r.halo.any()) s.fill = r.fill;
                 if (!std::count(s.roots.begin(), s.roots.end(), root)) s.roots.push_back(root);
                 s.top = std::max(s.top, r.halo.top), s.bottom = std::max(s.bottom, r.halo.bottom);
             }

@@ -90,6 +90,7 @@ struct Storage {
     int first = 0, last = 0;   // job
     int height = 0, top = 0, bottom = 0;
     int64_t row_floats = 0, lead = 0;
+    uint32_t fill = 0;         // of what lies around the map
 
     int64_t floats(int rows) const;
     int64_t whole() const { return floats(top + height + bottom); }

@@ -15,9 +15,12 @@ constexpr int64_t kOverread = 16;  // floats: the last vector of a pixel's chann
 
 int64_t aligned(int64_t floats) { return (floats + kAlign - 1) / kAlign * kAlign; }
 
-Map sized(int height, int width, int channels, View view) {
+// A map, or a view of `of`, of so many values per pixel.
+Map sized(int height, int width, int depth, View view, bool codes) {
     Map m{};
-    m.height = height, m.width = width, m.channels = channels, m.view = view;
+    m.height = height, m.width = width, m.view = view;
+    m.channels = codes ? words_of(depth) : depth;
+    m.codes = codes ? depth : 0;
     return m;
 }
 
@@ -26,7 +29,7 @@ Map sized(int height, int width, int channels, View view) {
 std::string size_of(const Map& m) {
     std::string text("(");
     text.append(std::to_string(m.height)).append(", ").append(std::to_string(m.width)).append(", ");
-    return text.append(std::to_string(m.channels)).append(")");
+    return text.append(std::to_string(m.depth())).append(m.codes ? " codes)" : ")");
 }
 
 Plan::Plan(std::string_view isa, bool fuse, std::shared_ptr<WeightStore> store)
@@ -43,15 +46,22 @@ const Map& Plan::checked(int id) const {
     return maps_[id];
 }
 
-int Plan::map(int height, int width, int channels) {
+int Plan::map(int height, int width, int channels) { return new_map(height, width, channels, false, 0); }
+
+int Plan::map8(int height, int width, int channels, int zero) {
+    require(zero >= 0 && zero <= 255, "a zero point is a code, 0 to 255");
+    return new_map(height, width, channels, true, static_cast<uint32_t>(zero) * 0x01010101u);
+}
+
+int Plan::new_map(int height, int width, int channels, bool codes, uint32_t fill) {
     require(!sealed_, "the plan is sealed");
     require(height > 0 && width > 0 && channels > 0, "a map needs positive sizes");
     require(static_cast<int64_t>(height) * width * channels < (int64_t{1} << 31), "a map may have at most 2^31 values");
-    Map m = sized(height, width, channels, View::whole);
+    Map m = sized(height, width, channels, View::whole, codes);
     m.root = static_cast<int>(roots_.size());
     m.stale = stale_sets_++;
     Root root{};
-    root.height = height, root.width = width, root.channels = channels;
+    root.height = height, root.width = width, root.channels = m.channels, root.fill = fill;
     roots_.push_back(root);
     maps_.push_back(m);
     return static_cast<int>(maps_.size()) - 1;
@@ -66,12 +76,18 @@ int Plan::view(Map m, int parent) {
     return static_cast<int>(maps_.size()) - 1;
 }
 
+Map Plan::channels_at(const Map& p, int first, int count, View kind) const {
+    require(first >= 0 && count > 0 && first + count <= p.depth(), "channels out of range of map " + size_of(p));
+    require(p.codes == 0 || first % 4 == 0, "channels of a map of codes begin at a multiple of 4");
+    Map m = sized(p.height, p.width, count, kind, p.codes > 0);
+    m.first = p.codes ? first / 4 : first;
+    return m;
+}
+
 int Plan::channels_of(int parent, int first, int count) {
     const Map& p = checked(parent);
     require(p.produced, "channels_of needs a map that has been produced");
-    require(first >= 0 && count > 0 && first + count <= p.channels, "channels out of range of map " + size_of(p));
-    Map m = sized(p.height, p.width, count, View::channels);
-    m.first = first;
+    Map m = channels_at(p, first, count, View::channels);
     m.produced = true;
     return view(m, parent);
 }
@@ -79,10 +95,7 @@ int Plan::channels_of(int parent, int first, int count) {
 int Plan::part_of(int parent, int first, int count) {
     const Map& p = checked(parent);
     require(!p.produced, "part_of needs a map that is not yet produced");
-    require(first >= 0 && count > 0 && first + count <= p.channels, "channels out of range of map " + size_of(p));
-    Map m = sized(p.height, p.width, count, View::part);
-    m.first = first;
-    return view(m, parent);
+    return view(channels_at(p, first, count, View::part), parent);
 }
 
 int Plan::phase_of(int parent, int stride_y, int stride_x, int phase_y, int phase_x) {
@@ -90,8 +103,8 @@ int Plan::phase_of(int parent, int stride_y, int stride_x, int phase_y, int phas
     require(!p.produced, "phase_of needs a map that is not yet produced");
     require(stride_y > 0 && stride_x > 0 && phase_y >= 0 && phase_x >= 0 && phase_y < p.height && phase_x < p.width,
             "phase out of range of map " + size_of(p));
-    Map m = sized((p.height - phase_y + stride_y - 1) / stride_y, (p.width - phase_x + stride_x - 1) / stride_x, p.channels,
-                  View::phase);
+    Map m = sized((p.height - phase_y + stride_y - 1) / stride_y, (p.width - phase_x + stride_x - 1) / stride_x, p.depth(),
+                  View::phase, p.codes > 0);
     m.stride_y = stride_y, m.stride_x = stride_x, m.phase_y = phase_y, m.phase_x = phase_x;
     return view(m, parent);
 }
@@ -103,7 +116,7 @@ int Plan::pixels_of(int parent, int first, int height, int width) {
     require(first >= 0 && height > 0 && width > 0 && first + static_cast<int64_t>(height) * width <= p.width,
             "pixels out of range of map " + size_of(p));
     roots_[p.root].halo_allowed = false;
-    Map m = sized(height, width, p.channels, View::pixels);
+    Map m = sized(height, width, p.depth(), View::pixels, p.codes > 0);
     m.first = first;
     return view(m, parent);
 }
@@ -123,6 +136,7 @@ int Plan::join(int parent, std::vector<int> parts) {
 int Plan::input(int map, std::array<int64_t, 3> strides) {
     require(!sealed_, "the plan is sealed");
     require(!checked(map).produced, "input: the map is already produced");
+    require(maps_[map].codes == 0, "input: a frame brings floats");
     maps_[map].produced = true;
     inputs_.push_back({map, strides});
     cut_maps_.push_back(map);
@@ -132,6 +146,7 @@ int Plan::input(int map, std::array<int64_t, 3> strides) {
 int Plan::output(int map, std::array<int64_t, 3> strides) {
     require(!sealed_, "the plan is sealed");
     require(checked(map).produced, "output: the map has not been produced");
+    require(maps_[map].codes == 0, "output: codes are handed out as floats");
     outputs_.push_back({map, strides});
     return static_cast<int>(outputs_.size()) - 1;
 }

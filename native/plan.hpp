@@ -4,7 +4,7 @@
 #include <array>
 #include <string_view>
 
-#include "ops/op.hpp"
+#include "ops/op8.hpp"
 #include "weights.hpp"
 
 namespace reconv {
@@ -27,6 +27,8 @@ public:
 
     // Maps and views; see Map. All throw std::invalid_argument when the arguments contradict one another.
     int map(int height, int width, int channels);
+    // A map of codes. `channels` counts codes; its views begin at multiples of 4 of them, and share its zero point.
+    int map8(int height, int width, int channels, int zero);
     int channels_of(int parent, int first, int count);
     int part_of(int parent, int first, int count);
     int phase_of(int parent, int stride_y, int stride_x, int phase_y, int phase_x);
@@ -51,6 +53,17 @@ public:
     int resize(int x, int out, ResizeTable table);
     int copy(int x, int out);
     int gather(int x, int out, std::vector<int32_t> index, float fill);
+
+    // On maps of codes; max_pool, resize (nearest), copy and gather take them too, and floats and codes do not mix but here.
+    int conv8(int x, int out, const Weights8& weights, const Conv8Params& params, bool cut, int64_t macs = 0);
+    int quantize(int x, int out, const Coding& to);
+    int dequantize(int x, int out, const Coding& from);
+    int requantize(int x, int out, const Coding& from, const Coding& to);
+    int table8(int x, int out, std::vector<uint8_t> table);
+    // codings: of a, b and the output
+    int binary8(int a, int b, int out, Binary kind, const std::array<Coding, 3>& codings, const ActivationSpec& spec, std::vector<float> slopes);
+    int average_pool8(int x, int out, const PoolParams& params, const Coding& from, const Coding& to, bool cut);
+    int global_pool8(int x, int out, const Coding& from, const Coding& to, bool cut);  // the average
 
     // stores: a dense-only step writes the outputs to the user's arrays as they come; they cannot be read afterwards.
     void seal(bool stores = false);
@@ -94,7 +107,11 @@ public:
     int row_words() const { return row_words_; }                // scratch for spread
     int64_t most_inputs() const;                                // of one op
     int64_t weight_floats() const;                              // cutoff weights of all cut maps
-    int padded(int channels) const { return (channels + kernels_->width - 1) / kernels_->width * kernels_->width; }
+    // weights of the cutoff of a map's pixel, with the zeros that kernels read behind them
+    int padded(const Map& m) const {
+        const int whole = m.codes ? 16 : kernels_->width;
+        return (m.depth() + whole - 1) / whole * whole;
+    }
 
     const Map& checked(int id) const;
     // the op that does this one's work (itself, where it is not absorbed)
@@ -105,8 +122,14 @@ public:
 
 private:
     int add(OpPtr op, std::vector<int> inputs, int out, bool cut, int64_t macs_per_pixel = 0);
+    int new_map(int height, int width, int channels, bool codes, uint32_t fill);
     int view(Map map, int parent);
+    Map channels_at(const Map& parent, int first, int count, View kind) const;
     void require(bool ok, const std::string& what) const;
+    const Map& of_codes(int id, const char* what) const;
+    const Map& of_floats(int id, const char* what) const;
+    void check_coding(const Coding& coding, const char* what) const;
+    void check_window(const std::array<int, 4>& shape, const ConvParams& params, const Map& m, const Map& o, const std::string& what) const;
     void need_halo(int map, const Window& window, int out);
     void absorb();
     void lay_out_roots();

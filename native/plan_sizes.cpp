@@ -59,7 +59,7 @@ int64_t Plan::most_runs() const {
 
 int64_t Plan::weight_floats() const {
     int64_t total = 0;
-    for (int id : cut_maps_) total += padded(maps_[id].channels);
+    for (int id : cut_maps_) total += padded(maps_[id]);
     return total;
 }
 
@@ -86,7 +86,7 @@ int64_t Plan::state_bytes(bool dense_only) const {
     if (dense_only) return memory_->floats * 4;
     const auto ops = static_cast<int64_t>(ops_.size());
     int64_t floats = stream_floats_ + weight_floats();
-    for (int id : cut_maps_) floats += maps_[id].channels;  // deviations
+    for (int id : cut_maps_) floats += maps_[id].depth();  // deviations
     return floats * 4 + (stale_words() + row_words_ + ops) * 8 + most_runs() * static_cast<int64_t>(sizeof(Run)) +
            (stale_sets_ + ops + most_inputs()) * static_cast<int64_t>(sizeof(Bits));
 }

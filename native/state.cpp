@@ -40,6 +40,8 @@ State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads,
         return;
     }
     for (const Root& r : plan_->roots()) roots_.push_back(r.in_streams ? block_.floats() + r.stream_offset : nullptr);
+    for (const Root& r : plan_->roots())  // memory is zeros as it comes
+        if (r.in_streams && r.halo.any() && r.fill) fill_words(block_.floats() + r.stream_offset, block_.floats() + r.stream_offset + r.floats, r.fill);
     memory_ = {&maps, &roots_};
     runs_.reserve(static_cast<size_t>(plan_->most_runs()));
     cuts_.resize(maps.size());
@@ -60,8 +62,8 @@ State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads,
     int index = 0;
     for (int id : plan_->cut_maps()) {
         cuts_[id].index = index;
-        cuts_[id].deviation.assign(maps[id].channels, 0.f);
-        index += plan_->padded(maps[id].channels);
+        cuts_[id].deviation.assign(maps[id].depth(), 0.f);
+        index += plan_->padded(maps[id]);
     }
     op_inputs_.reserve(static_cast<size_t>(plan_->most_inputs()));
     bytes_ += static_cast<int64_t>((stale_words_.size() + row_.size() + op_seconds_.size()) * 8 + weights_.size() * 4 + runs_.capacity() * sizeof(Run) +
@@ -99,8 +101,8 @@ std::span<const float> State::deviation(int map) const {
 void State::set_weights(int map, std::span<const float> weights) {
     const Map& m = plan_->checked(map);
     if (dense_only_ || cuts_[map].index < 0) throw std::invalid_argument("the map is not under cutoff");
-    if (static_cast<int>(weights.size()) != m.channels)
-        throw std::invalid_argument("one weight per channel: expected " + std::to_string(m.channels) + ", got " +
+    if (static_cast<int>(weights.size()) != m.depth())
+        throw std::invalid_argument("one weight per channel: expected " + std::to_string(m.depth()) + ", got " +
                                     std::to_string(weights.size()));
     for (float w : weights)
         if (!(w >= 0.f) || !std::isfinite(w)) throw std::invalid_argument("weights must be finite and at least 0");
@@ -194,6 +196,8 @@ void State::run_op(int index, Threads::Session& team) {
         op.spread(op_inputs_, todo, row_);
         if (op.cut)
             cutoff = {true, weights_of(op.out), tolerance_ * tolerance_, moved};
+        else if (op.compares())
+            cutoff = {true, nullptr, 0.f, moved};
         else
             moved.unite(todo);
     }
@@ -224,8 +228,8 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
     const bool shares = team.count() > 1 && op.splits() && pixels * cost >= kShare;
     if (const int slices = shares ? op.slices(whole, pixels, team.count()) : 1; slices > 1)
         return dispatch_slices(op, whole, slices, team);
-    if (!shares || pixels <= 2 * plan_->kernels().pairs) return op.run(whole);
-    const int64_t block = 2 * plan_->kernels().pairs;
+    const int64_t block = op.block_pixels(plan_->kernels());
+    if (!shares || pixels <= block) return op.run(whole);
     // Every piece reads all of an op's weights: an op with many of them is cut into no more pieces than there are members.
     const int64_t even = (pixels + team.count() - 1) / team.count();
     const int64_t wanted = std::max({pixels / (team.count() * 4), kShare / 2 / cost, op.grain(plan_->kernels()), int64_t{1}});
@@ -290,53 +294,6 @@ void State::dispatch_slices(const Op& op, const Task& whole, int slices, Threads
     Task task = whole;
     task.slice.rows = rows;
     op.put_away(task);
-}
-
-// sigma of every channel of every cut map: max(its standard deviation, 0.05 RMS of the map's deviations); a map of fewer
-// than 16 pixels uses the RMS of its values. False: the frame says nothing about the scale of the maps (black, constant,
-// not finite), the next step is dense again.
-bool State::estimate() {
-    bool usable = true;
-    int pictures = 0, constant = 0;  // inputs large enough to have a deviation, and those without one
-    std::vector<double> sum, square;
-    for (int id : plan_->cut_maps()) {
-        const Map& m = memory_.map(id);
-        Cut& cut = cuts_[id];
-        sum.assign(m.channels, 0.0);
-        square.assign(m.channels, 0.0);
-        const double pixels = static_cast<double>(m.height) * m.width;
-        const float* from = memory_.pixel(id, 0, 0);  // measured from here, a constant channel's variance is zero, not noise
-        for (int y = 0; y < m.height; y++)
-            for (int x = 0; x < m.width; x++) {
-                const float* p = memory_.pixel(id, y, x);
-                for (int c = 0; c < m.channels; c++) {
-                    const double v = pixels < 16 ? p[c] : static_cast<double>(p[c]) - from[c];
-                    sum[c] += v;
-                    square[c] += v * v;
-                }
-            }
-        double mean_square = 0.0;
-        for (int c = 0; c < m.channels; c++) {
-            const double mean = sum[c] / pixels, power = square[c] / pixels;
-            square[c] = pixels < 16 ? power : std::max(power - mean * mean, 0.0);
-            mean_square += square[c] / m.channels;
-        }
-        const double rms = std::sqrt(mean_square);
-        const bool is_input = std::any_of(plan_->inputs().begin(), plan_->inputs().end(),
-                                          [id](const Border& b) { return b.map == id; });
-        if (!std::isfinite(rms)) usable = false;
-        if (is_input && pixels >= 16) {
-            pictures++;
-            constant += rms < 1e-12;
-        }
-        for (int c = 0; c < m.channels; c++) {
-            const double deviation = pixels < 16 ? rms : std::max(std::sqrt(square[c]), 0.05 * rms);
-            cut.deviation[c] = static_cast<float>(std::max(deviation, 1e-12));
-            if (!cut.fixed)
-                weights_[cut.index + c] = static_cast<float>(1.0 / (m.channels * static_cast<double>(cut.deviation[c]) * cut.deviation[c]));
-        }
-    }
-    return usable && (pictures == 0 || constant < pictures);
 }
 
 void State::read(int output, float* array) const {

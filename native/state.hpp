@@ -66,6 +66,7 @@ private:
     void prepare(std::span<const Step> steps, Member& member);
     void bind(int storage, int base);
     void slide(int storage, int base, int end);
+    void end_rows(const Step& step);
     void point_roots(int storage, int base);
     float* row_of(int storage, int row) const;
     void dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fused, Threads::Session& team);

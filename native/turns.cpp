@@ -22,7 +22,7 @@ std::pair<int, int> part_of(int first, int last, const Member& member) {
 
 }  // namespace
 
-// Storages begin, slide and end in zeros: columns of what slides are moved by all members, the rest is done by the first.
+// Storages begin, slide and end in what lies below the map: columns of what slides are moved by all members, the rest is done by the first.
 void State::prepare(std::span<const Step> steps, Member& member) {
     bool slides = false;
     for (const Step& step : steps) {
@@ -38,7 +38,7 @@ void State::prepare(std::span<const Step> steps, Member& member) {
         for (const Step& step : steps) {
             if (step.kind == Step::Kind::bind) bind(step.what, step.first);
             if (step.kind == Step::Kind::slide) point_roots(step.what, step.first);
-            if (step.kind == Step::Kind::zero) std::fill(row_of(step.what, step.first), row_of(step.what, step.last), 0.f);
+            if (step.kind == Step::Kind::border) end_rows(step);
         }
     member.wait();
 }

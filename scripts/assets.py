@@ -160,6 +160,11 @@ ASSETS: dict[str, Asset] = {
         "c1495ac0e91c6bc2199c157e009445427ca187b1da32b1592b707a8c3b65e51a", "MIT package",
         prefixes=("imagenet_", "cifar10_", "cifar100_", "mnist_", "fashionMNIST_"),
     ),
+    "fashion_mnist": Asset(
+        "fashion_mnist", Package("apt", "dataset-fashion-mnist", ""), ("usr/share/datasets/fashion-mnist/",),
+        "db968b44897af6deb7c25d64bc82d49b9a810644af988eba3a2464fd01004f13", "MIT",
+        prefixes=("train-", "t10k-"),
+    ),
 }  # fmt: skip
 
 

@@ -41,30 +41,34 @@ class Layers:
     """Every method appends a layer and returns the map that it makes. `at` names a layer as PyTorch's modules are; a
     name that comes again shares the weights of the first."""
 
-    def __init__(self, title: str, size: int | Size, *, fold: bool = True, seed: int = 0) -> None:
-        """size: of the input, which has three channels; fold: batch norms right after convolutions vanish."""
-        self._title, self._size, self._fold = title, _pair(size), fold
+    def __init__(
+        self, title: str, size: int | Size, *, channels: int = 3, batch: int | str = 1, fold: bool = True, seed: int = 0
+    ) -> None:
+        """size, channels, batch: of the input, a name for a free batch; fold: batch norms right after convolutions
+        vanish."""
+        self._title, self._shape, self._fold = title, (batch, channels, *_pair(size)), fold
         self._random = np.random.default_rng(seed)
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, Array] = {}
-        self.input = Map("input", 3)
+        self.input = Map("input", channels)
 
     # --- layers with weights
 
     def conv(
         self, x: Map, channels: int, kernel: int | Size = 1, *, at: str, stride: int = 1, pad: int | Size = 0,
-        bias: bool = True, norm: str = "", epsilon: float = 1e-5, gain: float = 1.0,
+        groups: int = 1, bias: bool = True, norm: str = "", epsilon: float = 1e-5, gain: float = 1.0,
     ) -> Map:  # fmt: skip
         """A convolution; `norm` is the name of the batch normalisation after it, and then it has no bias. gain: of the
         weights, below 1 where what comes is added to another map."""
         kernel, (top, left) = _pair(kernel), _pair(pad)
-        self._draw(f"{at}.weight", (channels, x.channels, *kernel), x.channels * prod(kernel), gain)
+        fan_in = x.channels // groups
+        self._draw(f"{at}.weight", (channels, fan_in, *kernel), fan_in * prod(kernel), gain)
         names = [x.name, f"{at}.weight"]
         if norm and self._fold:
             names.append(self._folded(at, norm, channels, epsilon))
         elif bias and not norm:
             names.append(self._draw_uniform(f"{at}.bias", channels, -0.1, 0.1))
-        window: dict[str, Any] = {"dilations": [1, 1], "group": 1, "kernel_shape": list(kernel)}
+        window: dict[str, Any] = {"dilations": [1, 1], "group": groups, "kernel_shape": list(kernel)}
         strides = {"pads": [top, left, top, left], "strides": [stride, stride]}
         y = self._add("Conv", names, channels, at, **window, **strides)
         return y if not norm or self._fold else self.norm(y, at=norm, epsilon=epsilon)
@@ -94,6 +98,11 @@ class Layers:
 
     def relu(self, x: Map) -> Map:
         return self._add("Relu", [x.name], x.channels)
+
+    def relu6(self, x: Map) -> Map:
+        for name, bound in (("zero", 0.0), ("six", 6.0)):
+            self._weights.setdefault(name, np.array(bound, np.float32))
+        return self._add("Clip", [x.name, "zero", "six"], x.channels)
 
     def add(self, x: Map, y: Map) -> Map:
         return self._add("Add", [x.name, y.name], x.channels)
@@ -129,13 +138,13 @@ class Layers:
 
     # --- the whole
 
-    def model(self, outputs: Mapping[str, Map], shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    def model(self, outputs: Mapping[str, Map], shapes: Mapping[str, Sequence[int | str]]) -> onnx.ModelProto:
         """The finished model; `outputs` are the names that its results get, `shapes` theirs."""
         renamed = {value.name: name for name, value in outputs.items()}
         for node in self._nodes:
             for names in (node.input, node.output):
                 names[:] = [renamed.get(name, name) for name in names]
-        inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, *self._size])]
+        inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, self._shape)]
         results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in outputs]
         weights = [numpy_helper.from_array(np.ascontiguousarray(w), name) for name, w in self._weights.items()]
         graph = helper.make_graph(self._nodes, self._title, inputs, results, weights)

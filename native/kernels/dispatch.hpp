@@ -9,7 +9,8 @@
 
 namespace reconv {
 
-// Names of the usable sets, best first: "v4", "v3", "baseline".
+// Names of the usable sets, best first: "amx", "v4vnni", "v4", "v3vnni", "v3", "baseline". On floats the first two are v4 and
+// v3vnni is v3; they differ in the kernels on codes.
 std::vector<std::string> usable_isas();
 
 // The table of a usable set; an empty name means the best, or what the environment variable RECONV_ISA names.

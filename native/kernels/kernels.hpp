@@ -61,6 +61,8 @@ struct InputRow {
     float* scratch;                 // 2 * (width * channels + 64) floats
 };
 
+struct Kernels8;  // kernels8.hpp
+
 struct Kernels {
     const char* name;
     int width;                      // floats in a vector
@@ -92,6 +94,7 @@ struct Kernels {
     // (pixels, channels) with given strides -> user's array with given strides
     void (*export_row)(float* out, ptrdiff_t out_pixel, ptrdiff_t out_channel, const float* in, ptrdiff_t in_pixel,
                        int pixels, int channels);
+    const Kernels8* codes;          // the kernels on maps of 8-bit codes
 };
 
 extern const Kernels kernels_baseline;

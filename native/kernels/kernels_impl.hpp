@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-#include "kernels.hpp"
+#include "kernels8.hpp"
 
 #define CONCAT_(a, b) a##b
 #define CONCAT(a, b) CONCAT_(a, b)
@@ -68,6 +68,7 @@ const Kernels CONCAT(kernels_, RECONV_ISA) = {
     RECONV_ISA::sum_row,
     RECONV_ISA::max_row,
     RECONV_ISA::export_row,
+    &CONCAT(kernels8_, RECONV_ISA),
 };
 
 }  // namespace reconv

@@ -7,11 +7,11 @@
 namespace reconv {
 namespace {
 
-class Depthwise final : public Filter {
+class Depthwise final : public FloatFilter {
 public:
     Depthwise(int x, std::span<const float> weight, int channels, int kernel_y, int kernel_x, std::span<const float> bias,
               const ConvParams& p, int width, WeightStore& store)
-        : Filter(x, kernel_y, kernel_x, p), bias_(bias.begin(), bias.end()), channels_(channels) {
+        : FloatFilter(x, kernel_y, kernel_x, p), bias_(bias.begin(), bias.end()), channels_(channels) {
         padded_ = (channels + width - 1) / width * width;
         bias_.resize(padded_, 0.f);
         const int kernel = kernel_y * kernel_x;
@@ -22,18 +22,13 @@ public:
     }
 
     void prepare(const Kernels&, const std::vector<Map>& maps) override {
-        const Map& in = maps[x_];
-        for (int ky = 0; ky < window_.kernel_y; ky++)
-            for (int kx = 0; kx < window_.kernel_x; kx++)
-                taps_.push_back(ky * window_.dilation_y * in.row_stride + kx * window_.dilation_x * in.pixel_stride);
+        find_taps(maps[x_], false);
         run_ = 1;
-        ahead_ = taps_.back();
         blocks_ = 2;
     }
 
     std::shared_ptr<Op> twin(const Kernels& kernels, const std::vector<Map>& maps) const override {
         auto op = std::make_shared<Depthwise>(*this);
-        op->taps_.clear();
         op->prepare(kernels, maps);
         return op;
     }
@@ -43,7 +38,6 @@ public:
     int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 4 + channels_; }
 
     void compute(const Task& task, Block* blocks, int count, float*) const override {
-        const int activation = fused_ ? static_cast<int>(params_.activation.kind) : 0;
         for (int b = 0; b < count; b++) {
             BlockArgs& args = blocks[b].args;
             set_window(args);
@@ -51,12 +45,12 @@ public:
             args.weights = packed_->values.data();
             args.bias = bias_.data();
             args.first_channel = 0;
-            task.kernels->depthwise[blocks[b].single][blocks[b].pairs()][activation](args, channels_, padded_);
+            task.kernels->depthwise[blocks[b].single][blocks[b].pairs()][kernel_kind()](args, channels_, padded_);
         }
     }
 
 protected:
-    bool whole_vectors() const override { return padded_ == channels_; }
+    bool writes_maps() const override { return padded_ == channels_; }
 
 private:
     std::shared_ptr<const Packed> packed_;
@@ -66,7 +60,7 @@ private:
 
 }  // namespace
 
-bool is_depthwise(const Op& op) { return dynamic_cast<const Depthwise*>(&op) != nullptr; }
+const FloatFilter* depthwise_of(const Op& op) { return dynamic_cast<const Depthwise*>(&op); }
 
 OpPtr make_depthwise(int x, std::span<const float> weight, int channels, int kernel_y, int kernel_x,
                      std::span<const float> bias, const ConvParams& p, int width, WeightStore& store) {

@@ -1,4 +1,4 @@
-// Ops that only move values: resize, copy, gather, and the join of a map whose parts were written in place.
+// Ops that only move values, floats or codes: resize, copy, gather, and the join of a map whose parts were written in place.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -9,14 +9,14 @@
 namespace reconv {
 namespace {
 
+template <class T>
+T* at(const Task& task, int map, int y, int x) {
+    return reinterpret_cast<T*>(task.memory.pixel(map, y, x));
+}
+
 class Resize final : public Op {
 public:
-    Resize(int x, ResizeTable table) : x_(x), table_(std::move(table)) {
-        const auto zero = [](const std::vector<float>& w) {
-            return std::all_of(w.begin(), w.end(), [](float v) { return v == 0.f; });
-        };
-        nearest_ = zero(table_.wy) && zero(table_.wx);
-    }
+    Resize(int x, ResizeTable table) : x_(x), table_(std::move(table)), nearest_(table_.nearest()) {}
     void spread(std::span<const Bits> stale, const Bits& todo, std::span<uint64_t> row) const override {
         reconv::spread(stale[0], todo, table_.taps, row);
     }
@@ -89,7 +89,7 @@ private:
 struct Blocks {
     struct Piece {  // values of one output pixel that come from one input pixel, `step` channels apart
         int to, count, dy, dx, channel, step;
-        ptrdiff_t offset = 0;  // of the first, from the block's first input pixel
+        ptrdiff_t offset = 0;  // of the first, from the block's first input pixel, in values
     };
     struct Source {  // an input pixel that an output pixel reads
         int dy, dx;
@@ -111,24 +111,24 @@ struct Blocks {
 
 private:
     static std::optional<Blocks> with(int height, int width, std::span<const int32_t> index, const Map& in, const Map& to) {
-        const auto at = [&](int y, int x) { return index.data() + (static_cast<int64_t>(y) * to.width + x) * to.channels; };
+        const auto at = [&](int y, int x) { return index.data() + (static_cast<int64_t>(y) * to.width + x) * to.depth(); };
         Blocks b;
         b.height = height, b.width = width;
-        const int first = at(0, 0)[0] / in.channels;
-        if (to.height > height) b.stride_y = at(height, 0)[0] / in.channels / in.width - first / in.width;
-        if (to.width > width) b.stride_x = at(0, width)[0] / in.channels % in.width - first % in.width;
+        const int first = at(0, 0)[0] / in.depth();
+        if (to.height > height) b.stride_y = at(height, 0)[0] / in.depth() / in.width - first / in.width;
+        if (to.width > width) b.stride_x = at(0, width)[0] / in.depth() % in.width - first % in.width;
         if (b.stride_y < 1 || b.stride_x < 1) return std::nullopt;
         for (int y = 0; y < to.height; y++)
             for (int x = 0; x < to.width; x++) {
                 const int32_t* values = at(y, x);
                 const int32_t* block = at(y % height, x % width);
                 const int dy = y / height * b.stride_y, dx = x / width * b.stride_x;
-                const int32_t moved = (dy * in.width + dx) * in.channels;
-                for (int c = 0; c < to.channels; c++)  // the column too: a row's end may run into the next row
-                    if (values[c] != block[c] + moved || block[c] / in.channels % in.width + dx >= in.width) return std::nullopt;
+                const int32_t moved = (dy * in.width + dx) * in.depth();
+                for (int c = 0; c < to.depth(); c++)  // the column too: a row's end may run into the next row
+                    if (values[c] != block[c] + moved || block[c] / in.depth() % in.width + dx >= in.width) return std::nullopt;
             }
         for (int y = 0; y < height; y++)
-            for (int x = 0; x < width; x++) b.read(at(y, x), in, to.channels);
+            for (int x = 0; x < width; x++) b.read(at(y, x), in, to.depth());
         return b;
     }
 
@@ -136,11 +136,11 @@ private:
         auto& of = pieces.emplace_back();
         auto& from = sources.emplace_back();
         for (int c = 0; c < channels;) {
-            const int pixel = values[c] / in.channels, channel = values[c] % in.channels;
+            const int pixel = values[c] / in.depth(), channel = values[c] % in.depth();
             int count = 1;
             const int step = c + 1 < channels ? values[c + 1] - values[c] : 1;
             while (c + count < channels && step > 0 && values[c + count] == values[c] + count * step &&
-                   values[c + count] / in.channels == pixel)
+                   values[c + count] / in.depth() == pixel)
                 count++;
             const Source source{pixel / in.width, pixel % in.width};
             of.push_back({c, count, source.dy, source.dx, channel, count > 1 ? step : 1});
@@ -150,6 +150,7 @@ private:
     }
 };
 
+template <class T>
 class BlockGather final : public Op {
 public:
     BlockGather(int x, Blocks blocks) : x_(x), blocks_(std::move(blocks)) {}
@@ -157,13 +158,13 @@ public:
     void prepare(const Kernels&, const std::vector<Map>& maps) override {
         const Map &in = maps[x_], &o = maps[out];
         for (auto& pieces : blocks_.pieces)
-            for (auto& p : pieces) p.offset = p.dy * in.row_stride + p.dx * in.pixel_stride + p.channel;
+            for (auto& p : pieces) p.offset = (p.dy * in.row_stride + p.dx * in.pixel_stride) * kPerWord + p.channel;
         // a row of a block at a time, where pixels follow one another: what is in order in the input too becomes one piece
         rows_.resize(blocks_.height);
         for (int y = 0; y < blocks_.height; y++)
             for (int x = 0; x < blocks_.width; x++)
                 for (Blocks::Piece p : blocks_.pieces[y * blocks_.width + x]) {
-                    p.to += static_cast<int>(x * o.pixel_stride);
+                    p.to += static_cast<int>(x * o.pixel_stride * kPerWord);
                     auto& row = rows_[y];
                     if (!row.empty() && row.back().step == 1 && p.step == 1 && row.back().to + row.back().count == p.to &&
                         row.back().offset + row.back().count == p.offset)
@@ -206,17 +207,17 @@ public:
         for (const Run& run : task.runs) {
             const int phase_y = run.y % blocks_.height, width = blocks_.width;
             const auto* pieces = blocks_.pieces.data() + phase_y * width;
-            const float* row = task.memory.pixel(x_, run.y / blocks_.height * blocks_.stride_y, 0);
-            const ptrdiff_t block = blocks_.stride_x * in.pixel_stride;
-            float* to = task.memory.pixel(out, run.y, run.x0);
+            const T* row = at<T>(task, x_, run.y / blocks_.height * blocks_.stride_y, 0);
+            const ptrdiff_t block = blocks_.stride_x * in.pixel_stride * kPerWord, pixel = o.pixel_stride * kPerWord;
+            T* to = at<T>(task, out, run.y, run.x0);
             int x = run.x0;
             const auto single = [&] {
                 for (const auto& p : pieces[x % width]) copy(to + p.to, row + x / width * block + p.offset, p);
-                x++, to += o.pixel_stride;
+                x++, to += pixel;
             };
             while (x < run.x1 && x % width) single();
-            const float* from = row + x / width * block;
-            for (; x + width <= run.x1; x += width, from += block, to += width * o.pixel_stride)
+            const T* from = row + x / width * block;
+            for (; x + width <= run.x1; x += width, from += block, to += width * pixel)
                 for (const auto& p : rows_[phase_y]) copy(to + p.to, from + p.offset, p);
             while (x < run.x1) single();
         }
@@ -230,21 +231,23 @@ public:
     }
 
 private:
-    static void copy(float* to, const float* from, const Blocks::Piece& p) {
+    static void copy(T* to, const T* from, const Blocks::Piece& p) {
         if (p.step != 1) {
             for (int c = 0; c < p.count; c++) to[c] = from[static_cast<ptrdiff_t>(c) * p.step];
             return;
         }
         switch (p.count) {  // a call of memcpy costs more than the copy of a few values
             case 1: *to = *from; break;
-            case 2: std::memcpy(to, from, 2 * sizeof(float)); break;
-            case 3: std::memcpy(to, from, 3 * sizeof(float)); break;
-            case 4: std::memcpy(to, from, 4 * sizeof(float)); break;
-            case 6: std::memcpy(to, from, 6 * sizeof(float)); break;
-            case 8: std::memcpy(to, from, 8 * sizeof(float)); break;
-            default: std::memcpy(to, from, sizeof(float) * p.count);
+            case 2: std::memcpy(to, from, 2 * sizeof(T)); break;
+            case 3: std::memcpy(to, from, 3 * sizeof(T)); break;
+            case 4: std::memcpy(to, from, 4 * sizeof(T)); break;
+            case 6: std::memcpy(to, from, 6 * sizeof(T)); break;
+            case 8: std::memcpy(to, from, 8 * sizeof(T)); break;
+            default: std::memcpy(to, from, sizeof(T) * p.count);
         }
     }
+
+    static constexpr int kPerWord = sizeof(float) / sizeof(T);
 
     int x_;
     Blocks blocks_;
@@ -252,18 +255,19 @@ private:
 };
 
 // Any other.
+template <class T>
 class Gather final : public Op {
 public:
-    Gather(int x, std::vector<int32_t> index, float fill, const Map& in, const Map& to)
+    Gather(int x, std::vector<int32_t> index, T fill, const Map& in, const Map& to)
         : x_(x), index_(std::move(index)), fill_(fill) {
         // which input pixels each output pixel reads, without repetition
-        const int channels = to.channels;
+        const int channels = to.depth();
         std::vector<int32_t> pixels;
         first_.push_back(0);
         for (size_t p = 0; p < index_.size(); p += channels) {
             pixels.clear();
             for (int c = 0; c < channels; c++)
-                if (index_[p + c] >= 0) pixels.push_back(index_[p + c] / in.channels);
+                if (index_[p + c] >= 0) pixels.push_back(index_[p + c] / in.depth());
             std::sort(pixels.begin(), pixels.end());
             pixels.erase(std::unique(pixels.begin(), pixels.end()), pixels.end());
             sources_.insert(sources_.end(), pixels.begin(), pixels.end());
@@ -297,19 +301,19 @@ public:
         const Map &in = task.memory.map(x_), &o = task.memory.map(out);
         for (const Run& run : task.runs)
             for (int x = run.x0; x < run.x1; x++) {
-                float* to = task.memory.pixel(out, run.y, x);
-                const int32_t* index = index_.data() + (static_cast<int64_t>(run.y) * o.width + x) * o.channels;
-                for (int c = 0; c < o.channels;) {
+                T* to = at<T>(task, out, run.y, x);
+                const int32_t* index = index_.data() + (static_cast<int64_t>(run.y) * o.width + x) * o.depth();
+                for (int c = 0; c < o.depth();) {
                     const int32_t i = index[c];
                     if (i < 0) {
                         to[c++] = fill_;
                         continue;
                     }
-                    const int pixel = i / in.channels, channel = i % in.channels;
+                    const int pixel = i / in.depth(), channel = i % in.depth();
                     // the following channels, as long as they come from the same pixel in order
                     int length = 1;
-                    while (c + length < o.channels && channel + length < in.channels && index[c + length] == i + length) length++;
-                    std::memcpy(to + c, task.memory.pixel(x_, pixel / in.width, pixel % in.width) + channel, sizeof(float) * length);
+                    while (c + length < o.depth() && channel + length < in.depth() && index[c + length] == i + length) length++;
+                    std::memcpy(to + c, at<T>(task, x_, pixel / in.width, pixel % in.width) + channel, sizeof(T) * length);
                     c += length;
                 }
             }
@@ -321,7 +325,7 @@ public:
 private:
     int x_;
     std::vector<int32_t> index_, sources_, first_;
-    float fill_;
+    T fill_;
 };
 
 // Moves nothing: the parts are in place, their stale sets become the parent's.
@@ -365,11 +369,21 @@ private:
 
 }  // namespace
 
+bool ResizeTable::nearest() const {
+    const auto zero = [](float weight) { return weight == 0.f; };
+    return std::all_of(wy.begin(), wy.end(), zero) && std::all_of(wx.begin(), wx.end(), zero);
+}
+
 OpPtr make_resize(int x, int, ResizeTable table) { return std::make_unique<Resize>(x, std::move(table)); }
 OpPtr make_copy(int x, int) { return std::make_unique<Copy>(x); }
 OpPtr make_gather(int x, int out, std::vector<int32_t> index, float fill, const std::vector<Map>& maps) {
-    if (auto blocks = Blocks::find(index, maps[x], maps[out])) return std::make_unique<BlockGather>(x, std::move(*blocks));
-    return std::make_unique<Gather>(x, std::move(index), fill, maps[x], maps[out]);
+    const bool codes = maps[x].codes > 0;
+    if (auto blocks = Blocks::find(index, maps[x], maps[out])) {
+        if (codes) return std::make_unique<BlockGather<uint8_t>>(x, std::move(*blocks));
+        return std::make_unique<BlockGather<float>>(x, std::move(*blocks));
+    }
+    if (codes) return std::make_unique<Gather<uint8_t>>(x, std::move(index), static_cast<uint8_t>(fill), maps[x], maps[out]);
+    return std::make_unique<Gather<float>>(x, std::move(index), fill, maps[x], maps[out]);
 }
 OpPtr make_join(int, std::vector<int> parts, const std::vector<Map>& maps) {
     std::vector<Map> views;

@@ -118,6 +118,10 @@ public:
     virtual void run(const Task&) const = 0;
     // false: the op is run once over all its runs (a global pool)
     virtual bool splits() const { return true; }
+    // true: in streams, although not under cutoff, a pixel that comes out with the same codes has not moved
+    virtual bool compares() const { return false; }
+    // pixels that the op does at a time
+    virtual int block_pixels(const Kernels& kernels) const { return 2 * kernels.pairs; }
     // pixels that should be done together, at the least, when the op is shared among threads
     virtual int64_t grain(const Kernels&) const { return 1; }
     // bytes that the op keeps (packed weights, tables), but for shared_weights()
@@ -187,6 +191,8 @@ OpPtr make_softmax(int x, int out);
 struct ResizeTable {
     Taps taps;
     std::vector<float> wy, wx;
+
+    bool nearest() const;  // every pixel is one of the input's
 };
 OpPtr make_resize(int x, int out, ResizeTable table);
 OpPtr make_copy(int x, int out);

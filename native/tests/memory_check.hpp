@@ -45,7 +45,8 @@ public:
     }
 
 private:
-    static constexpr int64_t kGarbage = -1, kZero = -2;
+    static constexpr int64_t kGarbage = -1;
+    static int64_t border(uint32_t fill) { return -2 - static_cast<int64_t>(fill); }  // zeros, or zero points
 
     // What a float of a map is known by: storages that share a place are told apart by their roots.
     int64_t name(int root, int row, int64_t column) const { return ((static_cast<int64_t>(root) * 100'000 + row + 1000) << 24) + column; }
@@ -70,11 +71,11 @@ private:
     void prepare(const Step& step) {
         const Storage& s = memory_.storages[step.what];
         const Place& place = memory_.places[step.what];
-        if (step.kind != Step::Kind::zero)
+        if (step.kind != Step::Kind::border)
             for (int root : s.roots) present_[root] = step.what;
         if (step.kind == Step::Kind::bind) {
             bases_[step.what] = step.first;
-            fill(place.offset, place.offset + place.floats, step.what, kZero);
+            fill(place.offset, place.offset + place.floats, step.what, border(s.fill));
             const Root& r = memory_.work.roots[s.roots.front()];
             if (place.whole)
                 for (int y = 0; y < s.height; y++)
@@ -86,7 +87,7 @@ private:
             for (size_t i = 0; i < kept.size(); i++) at(to + static_cast<int64_t>(i), step.what) = kept[i];
             bases_[step.what] = step.first;
         } else {
-            fill(address(step.what, step.first), address(step.what, step.last), step.what, kZero);
+            fill(address(step.what, step.first), address(step.what, step.last), step.what, border(s.fill));
         }
     }
 
@@ -125,7 +126,7 @@ private:
                     if (from < 0 || from >= m.height) {
                         if (scattered(map)) continue;  // pools, which leave out what is not in the map
                         for (int64_t a = address(storage, from); a < address(storage, from + 1); a++)
-                            if (at(a, storage) != kZero && fault_.empty()) fault_ = "a window reads a border that is not zero";
+                            if (at(a, storage) != border(root.fill) && fault_.empty()) fault_ = "a window reads a border that is not there";
                     } else {
                         row(map, from, storage, [&](int64_t a, int64_t wanted) {
                             if (at(a, storage) != wanted && fault_.empty()) fault_ = "a job reads what is not there";
@@ -133,7 +134,7 @@ private:
                     }
                     if (scattered(map) || root.halo.side == 0) continue;
                     for (int64_t a = address(storage, from) - root.halo.side * root.channels; a < address(storage, from); a++)
-                        if (at(a, storage) != kZero && fault_.empty()) fault_ = "a window reads a gap that is not zero";
+                        if (at(a, storage) != border(root.fill) && fault_.empty()) fault_ = "a window reads a gap that is not there";
                 }
             }
         }

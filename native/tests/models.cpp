@@ -3,10 +3,9 @@
 #include <cstring>
 #include <limits>
 
-#include "testing.hpp"
+#include "models8.hpp"
 
 namespace reconv::testing {
-namespace {
 
 ActivationSpec some_activation(Random& random) {
     return random.pick<ActivationSpec>({{}, {Activation::clip, 0.f, std::numeric_limits<float>::infinity(), nullptr},
@@ -25,27 +24,32 @@ void add_conv(Random& random, Model& model, int x, int out, bool padded) {
         p.dilation_y = random.whole(1, 2), p.dilation_x = random.whole(1, 2);
         p.pad_y = random.whole(-1, 2), p.pad_x = random.whole(-1, 2);
     }
-    if (m.channels == o.channels && random.one_in(2)) p.groups = m.channels;
-    else if (m.channels % 2 == 0 && o.channels % 2 == 0 && random.one_in(2)) p.groups = 2;
+    if (m.depth() == o.depth() && random.one_in(2)) p.groups = m.depth();
+    else if (m.depth() % 2 == 0 && o.depth() % 2 == 0 && random.one_in(2)) p.groups = 2;
     p.activation = some_activation(random);
-    for (int y : model.maps)
-        if (plan.checked(y).same_size(o) && random.one_in(2)) {
+    for (int y : model.maps) {
+        const Map& r = plan.checked(y);
+        if (r.same_pixels(o) && r.depth() == o.depth() && (r.codes > 0) == (m.codes > 0) && random.one_in(2)) {
             p.residual = y;
             p.after = some_activation(random);
         }
-    const int inner = m.channels / p.groups;
-    const int64_t count = static_cast<int64_t>(o.channels) * inner * kernel_y * kernel_x;
-    const auto weight = random.normals(count, 1.2f / std::sqrt(static_cast<float>(inner * kernel_y * kernel_x)));
-    const auto bias = random.normals(random.one_in(2) ? 0 : o.channels, 0.2f);
-    plan.conv(x, out, weight, {o.channels, inner, kernel_y, kernel_x}, bias, p, !random.one_in(6));
+    }
+    any_conv(random, plan, x, out, kernel_y, kernel_x, p, !random.one_in(6));
 }
+
+namespace {
 
 void add_op(Random& random, Model& model, int out) {
     Plan& plan = *model.plan;
     const Map o = plan.checked(out);
-    std::vector<int> same, as_deep, whole;
+    if (o.codes || random.one_in(4)) {
+        if (add_op8(random, model, out)) return;
+    }
+    std::vector<int> all, same, as_deep, whole;
     for (int x : model.maps) {
         const Map& m = plan.checked(x);
+        if (m.codes) continue;
+        all.push_back(x);
         if (m.same_size(o)) same.push_back(x);
         if (m.channels == o.channels) as_deep.push_back(x);
         if (m.view == View::whole && plan.roots()[m.root].halo_allowed) whole.push_back(x);
@@ -85,7 +89,7 @@ void add_op(Random& random, Model& model, int out) {
             return;
         }
         case 4: {
-            const int x = any_of(model.maps);
+            const int x = any_of(all);
             const Map m = plan.checked(x);
             std::vector<int32_t> index(static_cast<size_t>(o.height) * o.width * o.channels);
             for (auto& i : index) i = random.whole(-1, m.height * m.width * m.channels - 1);
@@ -106,9 +110,10 @@ void fill(Random& random, Model& model, int out, int depth) {
     Plan& plan = *model.plan;
     const Map o = plan.checked(out);
     std::vector<int> parts;
+    const int unit = o.codes ? 4 : 1;  // parts of codes begin at whole words
     if (depth < 2 && o.channels > 1 && random.one_in(4)) {
-        const int first = random.whole(1, o.channels - 1);
-        parts = {plan.part_of(out, 0, first), plan.part_of(out, first, o.channels - first)};
+        const int first = unit * random.whole(1, o.channels - 1);
+        parts = {plan.part_of(out, 0, first), plan.part_of(out, first, o.depth() - first)};
     } else if (depth < 2 && o.height > 1 && o.width > 1 && random.one_in(5)) {
         for (int y = 0; y < 2; y++)
             for (int x = 0; x < 2; x++) parts.push_back(plan.phase_of(out, 2, 2, y, x));
@@ -141,13 +146,12 @@ Model make_model(Random& random, const std::string& isa) {
         if (random.one_in(3)) height = (height + 1) / 2, width = (width + 1) / 2;
         const int deep = random.pick({1, 3, 8, 15, 16, 17, 33});
         if (random.one_in(8)) {
-            const int from = model.maps.back(), pooled = plan.map(1, 1, plan.checked(from).channels);
-            plan.global_pool(from, pooled, random.pick({Global::average, Global::maximum, Global::sum}), true);
-            model.maps.push_back(pooled);
+            model.maps.push_back(pooled(random, plan, model.maps.back()));
         }
-        fill(random, model, plan.map(height, width, deep), 0);
+        fill(random, model, random.one_in(2) ? plan.map8(height, width, deep, random.whole(0, 255)) : plan.map(height, width, deep), 0);
     }
-    for (int id : {model.maps.back(), model.maps[model.maps.size() / 2]}) {
+    for (int made : {model.maps.back(), model.maps[model.maps.size() / 2]}) {
+        const int id = as_floats(plan, made);
         const Map m = plan.checked(id);
         plan.output(id, {m.width, 1, static_cast<int64_t>(m.height) * m.width});
     }
@@ -155,42 +159,41 @@ Model make_model(Random& random, const std::string& isa) {
     return model;
 }
 
-Model make_heavy(Random& random, const std::string& isa) {
+Model make_heavy(Random& random, const std::string& isa, bool codes) {
     Model model{std::make_shared<Plan>(isa), {}};
     Plan& plan = *model.plan;
     const int height = random.whole(4, 9), width = random.whole(4, 9), channels = random.pick({64, 72, 96}), deep = random.pick({63, 96, 130}),
               wide = random.pick({36, 48, 96});
     const auto conv = [&](int x, int out, int kernel, const ConvParams& p) {
-        const int outputs = plan.checked(out).channels, inner = plan.checked(x).channels / p.groups;
-        const auto weight = random.normals(static_cast<int64_t>(outputs) * inner * kernel * kernel, 1.f / std::sqrt(static_cast<float>(inner * kernel * kernel)));
-        plan.conv(x, out, weight, {outputs, inner, kernel, kernel}, random.normals(outputs), p, true);
+        any_conv(random, plan, x, out, kernel, kernel, p, true);
         model.maps.push_back(out);
     };
+    const auto map = [&](int rows, int columns, int depth) { return new_map(random, plan, codes, rows, columns, depth); };
     ConvParams padded, plain, grouped, added;
     padded.pad_y = padded.pad_x = 1;
     padded.activation = some_activation(random);
-    padded.after = {Activation::elu, 0.5f};
+    if (!codes) padded.after = {Activation::elu, 0.5f};
     grouped = padded, grouped.groups = deep % 3 == 0 && (deep % 2 || random.one_in(2)) ? 3 : 2;
     plain.activation = some_activation(random);
     ConvParams depthwise = padded;
     depthwise.groups = channels, depthwise.after = {};
-    const int x = plan.map(height, width, channels);
-    plan.input(x, {static_cast<int64_t>(width) * channels, channels, 1});
+    const int frame = plan.map(height, width, channels);
+    plan.input(frame, {static_cast<int64_t>(width) * channels, channels, 1});
+    const int x = codes ? as_codes(random, plan, frame) : frame;
     model.maps.push_back(x);
-    const int a = plan.map(height, width, deep), b = plan.map(height, width, channels), c = plan.map(height, width, channels),
-              d = plan.map(height, width, deep), e = plan.map(height, width, wide), f = plan.map(1, 1, wide);
+    const int a = map(height, width, deep), b = map(height, width, channels), c = map(height, width, channels), d = map(height, width, deep),
+              e = map(height, width, wide);
     conv(x, a, 3, padded);
     added.residual = x, added.after = some_activation(random);
     conv(a, b, 1, added);
     conv(b, c, 3, depthwise);
     conv(c, d, 1, plain);
     conv(d, e, 3, grouped);
-    plan.global_pool(e, f, Global::average, false);
-    const int g = plan.map(1, 1, 1200), h = plan.map(1, 1, 500);
+    const int f = pooled(random, plan, e), g = map(1, 1, 1200), h = plan.map(1, 1, 500);  // codes come out as reals
     conv(f, g, 1, plain);
     conv(g, h, 1, plain);
     plan.output(h, {1, 1, 1});
-    plan.output(d, {static_cast<int64_t>(width) * deep, deep, 1});
+    plan.output(as_floats(plan, d), {static_cast<int64_t>(width) * deep, deep, 1});
     plan.seal();
     return model;
 }
@@ -198,33 +201,42 @@ Model make_heavy(Random& random, const std::string& isa) {
 Model make_ladder(Random& random, const std::string& isa) {
     Model model{std::make_shared<Plan>(isa), {}};
     Plan& plan = *model.plan;
-    const int height = random.whole(8, 40), width = random.whole(2, 9), deep = random.pick({1, 4, 8, 16});
-    const int x = plan.map(height, width, 3);
-    plan.input(x, {width, 1, static_cast<int64_t>(height) * width});
+    const bool codes = random.one_in(2);
+    const int height = random.whole(8, 40), width = random.whole(2, 9), deep = codes ? random.pick({4, 8, 16}) : random.pick({1, 4, 8, 16});
+    const int frame = plan.map(height, width, 3);
+    plan.input(frame, {width, 1, static_cast<int64_t>(height) * width});
+    const int x = codes && random.one_in(2) ? as_codes(random, plan, frame) : frame;
+    // codes where there is no telling floats
+    const auto map = [&](int rows, int columns, int depth) { return new_map(random, plan, codes, rows, columns, depth); };
     const auto conv = [&](int from, int out, int kernel, int stride) {
         const Map m = plan.checked(from), o = plan.checked(out);
         ConvParams p;
         p.stride_y = p.stride_x = stride, p.pad_y = p.pad_x = kernel / 2;
-        if (m.channels == o.channels && random.one_in(3)) p.groups = m.channels;
+        if (m.depth() == o.depth() && random.one_in(3)) p.groups = m.depth();
         p.activation = some_activation(random);
         if (random.one_in(3) && m.same_size(o)) p.residual = from;
-        const auto weight = random.normals(static_cast<int64_t>(o.channels) * (m.channels / p.groups) * kernel * kernel, 0.2f);
-        plan.conv(from, out, weight, {o.channels, m.channels / p.groups, kernel, kernel}, {}, p, true);
+        any_conv(random, plan, from, out, kernel, kernel, p, true);
     };
     const auto same = [&](int from, int channels) {
         const Map m = plan.checked(from);
-        const int out = plan.map(m.height, m.width, channels);
-        conv(from, out, random.pick({1, 3, 5}), 1);
+        int out = map(m.height, m.width, channels);
+        if (m.codes == 0 && codes) {  // an island of floats before codes
+            const int floats = plan.map(m.height, m.width, channels);
+            conv(from, floats, 3, 1);
+            plan.quantize(floats, out, coding_of(plan, out));
+        } else {
+            conv(from, out, random.pick({1, 3, 5}), 1);
+        }
         return out;
     };
     std::vector<int> wide, parts;
     int at = same(x, deep);
     for (int level = 0; level < 2; level++) {
         const Map m = plan.checked(at);
-        wide.push_back(plan.map(m.height, m.width, 2 * deep));
+        wide.push_back(map(m.height, m.width, 2 * deep));
         parts.push_back(plan.part_of(wide.back(), 0, deep));
         conv(at, parts.back(), 3, 1);
-        const int down = plan.map((m.height + 1) / 2, (m.width + 1) / 2, deep);
+        const int down = map((m.height + 1) / 2, (m.width + 1) / 2, deep);
         if (random.one_in(2)) {
             conv(parts.back(), down, 3, 2);
         } else {
@@ -234,8 +246,8 @@ Model make_ladder(Random& random, const std::string& isa) {
         }
         at = same(down, deep);
         if (random.one_in(2)) {
-            const int next = plan.map(plan.checked(at).height, plan.checked(at).width, deep);
-            plan.unary(at, next, some_activation(random), {});
+            const int next = map(plan.checked(at).height, plan.checked(at).width, deep);
+            any_unary(random, plan, at, next);
             at = next;
         }
     }
@@ -246,7 +258,7 @@ Model make_ladder(Random& random, const std::string& isa) {
             ResizeTable table;
             for (int y = 0; y < o.height; y++) {
                 table.taps.y0.push_back(std::min(y / 2, m.height - 1)), table.taps.y1.push_back(std::min(y / 2 + 1, m.height - 1));
-                table.wy.push_back(y % 2 ? 0.5f : 0.f);
+                table.wy.push_back(y % 2 && !codes ? 0.5f : 0.f);
             }
             for (int c = 0; c < o.width; c++) {
                 table.taps.x0.push_back(std::min(c / 2, m.width - 1)), table.taps.x1.push_back(std::min(c / 2, m.width - 1));
@@ -266,7 +278,8 @@ Model make_ladder(Random& random, const std::string& isa) {
         at = same(wide[level], deep);
     }
     model.maps = {at, wide[0]};
-    for (int id : model.maps) {
+    for (int made : model.maps) {
+        const int id = as_floats(plan, made);
         const Map m = plan.checked(id);
         plan.output(id, {m.width, 1, static_cast<int64_t>(m.height) * m.width});
         if (random.one_in(2)) break;
@@ -297,7 +310,11 @@ std::vector<float> values_of(const State& state, const std::vector<int>& maps) {
     for (int id : maps) {
         const Map& m = state.plan().checked(id);
         for (int y = 0; y < m.height; y++)
-            for (int x = 0; x < m.width; x++) values.insert(values.end(), state.pixel(id, y, x), state.pixel(id, y, x) + m.channels);
+            for (int x = 0; x < m.width; x++) {
+                const float* pixel = state.pixel(id, y, x);
+                const auto* codes = reinterpret_cast<const uint8_t*>(pixel);
+                for (int c = 0; c < m.depth(); c++) values.push_back(m.codes ? static_cast<float>(codes[c]) : pixel[c]);
+            }
     }
     return values;
 }

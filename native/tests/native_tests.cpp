@@ -29,8 +29,11 @@ int main(int count, char** arguments) {
     test_team(random);
     test_together(random);
     test_weights(random);
+    test_silu8();
+    for (const std::string& isa : usable_isas()) test_kernels8(seed, isa);
     for (const std::string& isa : usable_isas())
-        for (int i = 0; i < (plans + 3) / 4; i++) test_orders(seed * 1000 + static_cast<uint64_t>(i), isa);
+        for (const bool codes : {false, true})
+            for (int i = 0; i < (plans + 3) / 4; i++) test_orders(seed * 1000 + static_cast<uint64_t>(i), isa, codes);
     for (const std::string& isa : usable_isas())
         for (int i = 0; i < plans; i++) test_forks(seed * 1000 + static_cast<uint64_t>(i), isa);
     check(plans < 10 || forks_seen > plans, "forks are found");

@@ -56,9 +56,9 @@ void test_plan(uint64_t seed, const std::string& isa) {
     for (auto& caller : callers) caller.join();
 }
 
-void test_orders(uint64_t seed, const std::string& isa) {
+void test_orders(uint64_t seed, const std::string& isa, bool codes) {
     Random random(seed);
-    const Model model = make_heavy(random, isa);
+    const Model model = make_heavy(random, isa, codes);
     Plan& plan = *model.plan;
     const Frames frames = make_frames(random, plan.checked(plan.inputs()[0].map), 5);
     const auto team = std::make_shared<Threads>(3);

@@ -40,11 +40,11 @@ struct Model {
     std::vector<int> maps;  // produced, may be read
 };
 
-// Ops of all kinds, in branches that join.
+// Ops of all kinds, on floats and on codes, in branches that join.
 Model make_model(Random& random, const std::string& isa);
 // Layers of few pixels and many weights, heavy enough to be shared among threads: in groups, with a residual, after a
 // depthwise one, and at last a matrix product.
-Model make_heavy(Random& random, const std::string& isa);
+Model make_heavy(Random& random, const std::string& isa, bool codes);
 // Taller than those of make_model, so that bands have something to do: a ladder down and up again with a concat on the way.
 Model make_ladder(Random& random, const std::string& isa);
 
@@ -64,8 +64,10 @@ void test_team(Random& random);
 void test_together(Random& random);
 void test_weights(Random& random);
 void test_plan(uint64_t seed, const std::string& isa);
-void test_orders(uint64_t seed, const std::string& isa);
+void test_orders(uint64_t seed, const std::string& isa, bool codes);
 void test_memory(uint64_t seed, const std::string& isa);
 void test_forks(uint64_t seed, const std::string& isa);
+void test_silu8();
+void test_kernels8(uint64_t seed, const std::string& isa);
 
 }  // namespace reconv::testing

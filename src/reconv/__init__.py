@@ -10,12 +10,16 @@
     cache = reconv.Cache(200_000_000)               # bytes; `reconv.cache` has policies, tiers and replay
     fast = reconv.cached(model, cache)              # fast.run(...): what was asked for before is not computed again
 
+    small = reconv.quantize("detector.onnx", "pictures/", recipe="yolox")   # and prune, distill, optimize, ...
+    small.save("small.onnx")                        # its size, speed and loss, measured: small.report
+
 This is the public door: what is listed here is public, and nothing else.
 """
 
 from reconv._version import __version__
 from reconv.cache import Cache, CacheStats
 from reconv.cache.tiers import DiskTier, RedisTier
+from reconv.compress.result import Compressed
 from reconv.engine import MapProfile, Model, Placed, Placement, Profile, Step, Stream, load
 from reconv.errors import (
     CacheError,
@@ -29,7 +33,23 @@ from reconv.errors import (
     TailError,
 )
 from reconv.graph import TensorInfo
+from reconv.optimize.compressing import (
+    distil_quantize,
+    distill,
+    drop_blocks,
+    earlier_stride,
+    factorize,
+    prune,
+    prune_distil_quantize,
+    prune_quantize,
+    quantize,
+    share_weights,
+    shrink_input,
+    sparsify,
+)
 from reconv.optimize.exchange import Exchanged, exchange
+from reconv.optimize.limits import Limits
+from reconv.optimize.optimize import Optimized, optimize
 from reconv.reuse.cached import Cached, cached
 from reconv.reuse.features import Features
 from reconv.reuse.prefix import Cut, SharedPrefix
@@ -41,15 +61,18 @@ __all__ = [
     "CacheStats",
     "Cached",
     "ClosedError",
+    "Compressed",
     "Cut",
     "DiskTier",
     "Exchanged",
     "Features",
     "InputError",
+    "Limits",
     "MapProfile",
     "MissingError",
     "Model",
     "ModelError",
+    "Optimized",
     "Placed",
     "Placement",
     "Profile",
@@ -65,6 +88,19 @@ __all__ = [
     "TensorInfo",
     "__version__",
     "cached",
+    "distil_quantize",
+    "distill",
+    "drop_blocks",
+    "earlier_stride",
     "exchange",
+    "factorize",
     "load",
+    "optimize",
+    "prune",
+    "prune_distil_quantize",
+    "prune_quantize",
+    "quantize",
+    "share_weights",
+    "shrink_input",
+    "sparsify",
 ]

@@ -1,7 +1,8 @@
 """The native core (built from native/ by CMake): plans, states and threads. Internal; see `reconv.engine`.
 
-A map is (height, width, channels), float32, channels contiguous. Arguments called x, out, a, b, parent, residual and
-parts are map ids. Pairs are (vertical, horizontal). Misuse raises ValueError.
+A map is (height, width, channels), float32, channels contiguous; a map of codes holds uint8, real = (code - zero) *
+scale. Arguments called x, out, a, b, parent, residual and parts are map ids. Pairs are (vertical, horizontal). Misuse
+raises ValueError.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ Strides: TypeAlias = tuple[int, int, int]
 Activation: TypeAlias = tuple[Any, ...]
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int32]
+Codes8: TypeAlias = NDArray[np.int8]
 Bools: TypeAlias = NDArray[np.bool_]
 
 def isas() -> list[str]: ...
@@ -33,6 +35,8 @@ class Plan:
     def __init__(self, isa: str = "", fuse: bool = True, weights: WeightStore | None = None) -> None:
         """weights: None is a store of the plan's own."""
     def map(self, height: int, width: int, channels: int) -> int: ...
+    def map8(self, height: int, width: int, channels: int, zero: int) -> int:
+        """A map of codes, with zero points around it where windows reach. Channel views begin at multiples of 4."""
     def channels_of(self, parent: int, first: int, count: int) -> int: ...
     def part_of(self, parent: int, first: int, count: int) -> int: ...
     def phase_of(self, parent: int, strides: Pair, phase: Pair) -> int: ...
@@ -60,6 +64,91 @@ class Plan:
         macs: int = 0,
     ) -> int:
         """macs: what a pixel counts as, where some weights are zeros for convenience; 0: all count."""
+    def conv8(
+        self,
+        x: int,
+        out: int,
+        weight: Codes8,
+        bias: Ints | None,
+        weight_scale: Floats,
+        x_scale: float,
+        x_zero: int,
+        out_scale: float,
+        out_zero: int,
+        strides: Pair,
+        pads: Pair,
+        dilations: Pair,
+        groups: int,
+        activation: Activation = ("none",),
+        shift: Floats | None = None,
+        residual: int = -1,
+        residual_scale: float = 1.0,
+        residual_zero: int = 0,
+        sum_scale: float = 0.0,
+        sum_zero: int = 0,
+        activation_after: Activation = ("none",),
+        cut: bool = True,
+        macs: int = 0,
+        table: NDArray[np.uint8] | None = None,
+    ) -> int:
+        """Codes with signed 8-bit weights into codes or, where `out` is a map of floats, reals:
+
+        real = float32(sum of (code - x_zero) * weight + bias) * (x_scale * weight_scale) + shift, then the activation,
+        then, with a residual: to codes of sum_scale and sum_zero and back where sum_scale is not 0, plus the residual's
+        real, then activation_after; at last code i becomes table[i]. ValueError where a sum could leave 32 bits."""
+    def quantize(self, x: int, out: int, scale: float, zero: int) -> int:
+        """Floats to codes: to the nearest of value * (1 / scale) + zero, ties to even, from 0 to 255."""
+    def dequantize(self, x: int, out: int, scale: float, zero: int) -> int: ...
+    def requantize(self, x: int, out: int, x_scale: float, x_zero: int, out_scale: float, out_zero: int) -> int: ...
+    def table8(self, x: int, out: int, table: NDArray[np.uint8]) -> int:
+        """Code i becomes table[i]."""
+    def add8(
+        self,
+        a: int,
+        b: int,
+        out: int,
+        a_scale: float,
+        a_zero: int,
+        b_scale: float,
+        b_zero: int,
+        out_scale: float,
+        out_zero: int,
+        activation: Activation = ("none",),
+    ) -> int: ...
+    def binary8(
+        self,
+        a: int,
+        b: int,
+        out: int,
+        kind: str,
+        a_scale: float,
+        a_zero: int,
+        b_scale: float,
+        b_zero: int,
+        out_scale: float,
+        out_zero: int,
+        activation: Activation = ("none",),
+    ) -> int: ...
+    def average_pool8(
+        self,
+        x: int,
+        out: int,
+        kernel: Pair,
+        strides: Pair,
+        pads: Pair,
+        pads_end: Pair,
+        dilations: Pair,
+        count_include_pad: bool,
+        x_scale: float,
+        x_zero: int,
+        out_scale: float,
+        out_zero: int,
+        cut: bool = True,
+    ) -> int: ...
+    def global_pool8(
+        self, x: int, out: int, x_scale: float, x_zero: int, out_scale: float, out_zero: int, cut: bool = True
+    ) -> int:
+        """The average."""
     def max_pool(
         self, x: int, out: int, kernel: Pair, strides: Pair, pads: Pair, dilations: Pair, cut: bool = True
     ) -> int: ...
@@ -146,8 +235,10 @@ class State:
     def stale(self, x: int) -> Bools: ...
     def todo(self, op: int) -> Bools:
         """Of an op that was absorbed: its reader's."""
-    def array(self, x: int) -> Floats: ...
-    def deviation(self, x: int) -> Floats: ...
+    def array(self, x: int) -> NDArray[Any]:
+        """float32, or uint8 of a map of codes."""
+    def deviation(self, x: int) -> Floats:
+        """Of a map of codes: in codes, as set_weights takes its weights."""
     def set_weights(self, x: int, weights: Floats) -> None: ...
     def profile(self, on: bool) -> None: ...
     def op_seconds(self) -> list[float]: ...

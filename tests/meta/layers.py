@@ -43,7 +43,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "av": ("app/",),
     "cachetools": (),  # in tests only
     "libcachesim": (),  # in tests only: it is GPL
-    "torch": (),
+    "torch": ("compress/train/",),
     "matplotlib": ("cache/curves.py",),
     "zstandard": ("cache/zstd.py",),
     "blake3": ("reuse/keys.py",),

@@ -18,6 +18,22 @@ DOOR = [
     "cached",
     "exchange",
     "Exchanged",
+    "quantize",
+    "prune",
+    "distill",
+    "drop_blocks",
+    "sparsify",
+    "share_weights",
+    "factorize",
+    "shrink_input",
+    "earlier_stride",
+    "prune_quantize",
+    "distil_quantize",
+    "prune_distil_quantize",
+    "Compressed",
+    "optimize",
+    "Optimized",
+    "Limits",
     "Cache",
     "CacheStats",
     "Cached",
@@ -50,6 +66,7 @@ MOST_LINES = 400
 LONGER: dict[str, str] = {}
 # what a published project does not name: hosts apart from these, places on one machine, and what lies beside the clone
 HOSTS = {"onnx.ai"} | {"rule.example", "com.example"}  # a field, and a domain of operators: no hosts at all
+HOSTS |= {"reconv.compress.train.net", "self.net", "student.net"}  # a module, and what holds a network
 HOST = re.compile(r"\b(?:[a-z0-9-]+\.)+(?:org|com|net|io|ai|dev|example)\b")
 PLACE = re.compile(r"(?<![\w.\\])/(?:root|home|Users|tmp|opt|srv|mnt|media|var|work\w*)/(?!\.X11-unix)[\w.]+")
 BESIDE = re.compile(r"(?<![\w./])(?:\.\./)+\w[\w.-]*")

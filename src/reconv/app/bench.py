@@ -13,7 +13,6 @@ from rich.table import Table
 
 from reconv.app.console import console, parse_size, print_json
 from reconv.app.opened import open_model, open_recipe
-from reconv.app.sources import Source, open_source
 from reconv.errors import InputError
 from reconv.measure import (
     BASELINES,
@@ -28,6 +27,7 @@ from reconv.measure import (
     watch,
 )
 from reconv.recipes import RECIPES, Recipe
+from reconv.recipes.sources import Source, open_source
 
 __all__ = ["bench"]
 

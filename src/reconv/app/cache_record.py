@@ -15,13 +15,13 @@ from reconv.app.cache import facts, in_words
 from reconv.app.console import console, parse_size, print_json, waiting_interrupt
 from reconv.app.opened import open_model, open_recipe
 from reconv.app.run import inputs_of
-from reconv.app.sources import open_source
 from reconv.cache import Trace, write_trace
 from reconv.cache.trace import interned
 from reconv.cache.tracefile import check_target
 from reconv.engine.model import Model, load
 from reconv.graph import extract, reads
 from reconv.recipes import RECIPES
+from reconv.recipes.sources import open_source
 from reconv.reuse.keys import input_digest
 
 __all__ = ["record"]

@@ -15,9 +15,14 @@ from reconv._version import __version__
 from reconv.app.bench import bench
 from reconv.app.cache import replay_trace, write_workload
 from reconv.app.cache_record import record
+from reconv.app.compress import compress
 from reconv.app.demo import demo
+from reconv.app.distill import distill
 from reconv.app.exchange import exchange
 from reconv.app.inspect import inspect
+from reconv.app.optimize import optimize
+from reconv.app.prune import prune
+from reconv.app.quantize import quantize
 from reconv.app.run import run
 from reconv.errors import ReconvError, one_line
 
@@ -29,6 +34,11 @@ COMMANDS: dict[str, Command | dict[str, Command]] = {  # commands of its own mak
     "bench": bench,
     "inspect": inspect,
     "exchange": exchange,
+    "quantize": quantize,
+    "prune": prune,
+    "distill": distill,
+    "compress": compress,
+    "optimize": optimize,
     "demo": demo,
     "cache": {"record": record, "replay": replay_trace, "workload": write_workload},
 }

@@ -20,12 +20,12 @@ from rich.table import Table
 from reconv.app.console import console, json_text, print_json, waiting_interrupt
 from reconv.app.opened import open_model, open_recipe
 from reconv.app.sinks import VideoWriter, tint
-from reconv.app.sources import Source, open_source
 from reconv.engine.model import Model
 from reconv.errors import MissingError, SourceError
 from reconv.measure import Contestant, environment, take_turns
 from reconv.recipes import Recipe
 from reconv.recipes.pixels import opencv
+from reconv.recipes.sources import Source, open_source
 
 __all__ = ["demo", "detector", "recording"]
 

@@ -20,7 +20,6 @@ from reconv.app.grid import Grid
 from reconv.app.html import write_page
 from reconv.app.opened import check_targets, known_shapes, open_recipe
 from reconv.app.run import inputs_of
-from reconv.app.sources import open_source
 from reconv.cache import Cache
 from reconv.cache.tiers import DiskTier
 from reconv.errors import InputError
@@ -30,6 +29,7 @@ from reconv.optimize.exchange import COSTS, Exchanged
 from reconv.optimize.exchange import exchange as exchanged
 from reconv.optimize.measured import TARGETS
 from reconv.recipes import RECIPES
+from reconv.recipes.sources import open_source
 
 __all__ = ["exchange", "memo_folder"]
 

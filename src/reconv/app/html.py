@@ -144,6 +144,10 @@ output { display: block; min-height: 3em; margin-top: 6px; font-size: 13px; over
 .key i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
 i.bar { background: var(--bar); } i.gone { background: var(--gone); } i.new { background: var(--new); }
 i.peak { background: var(--peak); }
+.curve svg { height: auto; max-height: 420px; } .curve text { fill: var(--soft); font-size: 12px; }
+.curve .dot { fill: var(--bar); } .curve .best .dot { fill: var(--new); } .curve .far .dot { fill: var(--gone); }
+.curve .edge { fill: none; stroke: var(--new); stroke-width: 1.5; } .curve .axis { stroke: var(--soft); }
+.curve .bound { stroke: var(--peak); stroke-dasharray: 5 4; }
 details { margin: 10px 0; } summary { cursor: pointer; }
 @media (max-width: 600px) { main { padding: 16px 12px 32px; } th, td { padding-right: 12px; } svg { height: 96px; }
   .tiles { grid-template-columns: 1fr 1fr; } .tile strong { font-size: 17px; } td { max-width: 30ch; } }

@@ -21,11 +21,11 @@ from rich.table import Table
 from reconv.app.console import console, parse_size, print_json, waiting_interrupt
 from reconv.app.opened import open_model, open_recipe
 from reconv.app.sinks import Answer, open_sink
-from reconv.app.sources import Frame, open_source
 from reconv.app.tally import Tally, compare_every
 from reconv.engine.stream import Step, Stream
 from reconv.errors import InputError
 from reconv.recipes import RECIPES, Recipe
+from reconv.recipes.sources import Frame, open_source
 
 __all__ = ["inputs_of", "run"]
 

@@ -134,10 +134,11 @@ class Item:
         """Hand the profile's weights to the state, whose deviations have just been measured."""
         for name, entry in self._profile.maps.items():
             x = self.compiled.cut_maps[name]
-            measured = state.deviation(x) if entry.wants_measured else None
+            step = np.float32(self.compiled.lowered.scales.get(x, 1.0))  # the core measures codes in codes
+            measured = state.deviation(x) * step if entry.wants_measured else None
             if measured is not None and not (np.isfinite(measured).all() and (measured > 0).all()):
                 continue  # a blank frame: the engine runs dense until it has measured
-            weights = entry.cutoff_weights(measured)
+            weights = entry.cutoff_weights(measured) * step**2
             try:
                 state.set_weights(x, weights)
             except ValueError as error:

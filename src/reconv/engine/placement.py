@@ -23,7 +23,8 @@ class Placed:
 
     ``where`` is "engine" (native), "folded" (known before the first frame, or nothing to do) or "tail" (ONNX Runtime),
     and ``reason`` says why, or what became of it. ``shape`` is of its first output, None if unknown; ``bytes`` of all
-    its outputs as float32 maps, 0 where streams keep none because the node that reads it does its work as well;
+    its outputs as maps, four for a float and one for a code, 0 where streams keep none because the node that reads it
+    does its work as well;
     ``multiply_adds`` of a dense run; ``reach`` the receptive field, None where the node sees no input.
     """
 
@@ -92,6 +93,7 @@ def place(compiled: Compiled) -> Placement:
         node = placed.node
         macs = multiply_adds(node, shapes) if placed.where == "tail" else placed.macs
         sizes = [shape for name in node.outputs if name and None not in (shape := shapes.get(name, (None,)))]
+        each = 1 if placed.out_map in compiled.lowered.scales else 4
         nodes.append(
             Placed(
                 name=node.name,
@@ -100,7 +102,7 @@ def place(compiled: Compiled) -> Placement:
                 reason=placed.reason,
                 shape=shapes.get(node.outputs[0]),
                 multiply_adds=macs or 0,
-                bytes=sum(4 * prod(size or 0 for size in shape) for shape in sizes) if placed.stored else 0,
+                bytes=sum(each * prod(size or 0 for size in shape) for shape in sizes) if placed.stored else 0,
                 reach=next((reach[name] for name in node.outputs if name in reach), None),
             )
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reconv.graph import Graph, Node, Rewrite, element_types, extract, infer, rewritten
+from reconv.graph import Graph, Names, Node, Rewrite, element_types, extract, infer, rewritten
 
 __all__ = ["Sizes", "View", "look", "look_again"]
 
@@ -52,16 +52,8 @@ class View:
         return frozenset(info.name for info in self.graph.outputs)
 
     @cached_property
-    def _taken(self) -> set[str]:
-        names = {name for node in self.graph.nodes for name in (node.name, *node.inputs, *node.outputs)}
-        for node in self.graph.source.graph:  # Constant nodes, and what earlier rewrites took out
-            names |= {node.name or "", *(value.name or "" for value in node.outputs)}
-        return (
-            names
-            | set(self.graph.constants)
-            | set(self.graph.source.graph.initializers)
-            | {i.name for i in self.graph.inputs}
-        )
+    def _names(self) -> Names:
+        return Names(self.graph)
 
     def producer(self, name: str) -> Node | None:
         """The node that makes a value; None for inputs and constants."""
@@ -96,12 +88,7 @@ class View:
 
     def fresh(self, hint: str) -> str:
         """A name that nothing has yet, neither a value nor a node; each call gives another."""
-        name, count = hint, 1
-        while not name or name in self._taken:
-            count += 1
-            name = f"{hint}_{count}"
-        self._taken.add(name)
-        return name
+        return self._names.fresh(hint)
 
     def node(self, op_type: str, inputs: tuple[str, ...], outputs: tuple[str, ...] | str, **attributes: Any) -> Node:
         """A new node of ONNX's own domain with a fresh name. Attributes that are None are left out."""

@@ -2,10 +2,10 @@
 
 The only folder that imports onnx and onnx-ir. In the order in which a model flows through:
 `load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
-`parse` (ONNX's text format), `rewrite` (other nodes in the place of some), `write` (back to ONNX),
-`chance` (random operators), `shapes` (of a part, inferred), `cost` (multiply-adds),
-`liveness` (bytes alive), `reach` (receptive field), `digest` (content hash of a model), `structure` (of what each
-value is computed by).
+`parse` (ONNX's text format), `rewrite` (other nodes in the place of some), `remade` (other shapes too), `names`
+(fresh ones), `write` (back to ONNX), `chance` (random operators), `shapes` (of a part, inferred), `sizes` (of a whole
+model), `cost` (multiply-adds), `liveness` (bytes alive), `reach` (receptive field), `digest` (content hash of a model),
+`structure` (of what each value is computed by).
 """
 
 from reconv.graph.chance import draws_at_random
@@ -16,14 +16,18 @@ from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.liveness import live_bytes, peak_bytes, value_bytes
 from reconv.graph.load import Source, load, with_shapes
+from reconv.graph.names import Names
 from reconv.graph.parse import parse
+from reconv.graph.remade import remade
 from reconv.graph.rewrite import Rewrite, rewritten
 from reconv.graph.shapes import element_types, infer
+from reconv.graph.sizes import shapes_of
 from reconv.graph.structure import Structure, structure, structure_digest
 from reconv.graph.write import check, save, to_onnx, with_constants
 
 __all__ = [
     "Graph",
+    "Names",
     "Node",
     "Rewrite",
     "Source",
@@ -43,8 +47,10 @@ __all__ = [
     "parse",
     "peak_bytes",
     "reads",
+    "remade",
     "rewritten",
     "save",
+    "shapes_of",
     "structure",
     "structure_digest",
     "to_onnx",

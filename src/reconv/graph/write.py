@@ -104,7 +104,7 @@ def with_constants(graph: Graph, constants: Mapping[str, Array]) -> Graph:
     for name, array in constants.items():
         if name in model.graph.initializers:
             model.graph.initializers[name].const_value = ir.tensor(np.asarray(array, order="C"), name=name)
-        else:
+        elif name in made:  # what a rewrite brought is not in the file
             attributes = made[name].attributes
             attributes.clear()
             attributes["value"] = ir.AttrTensor("value", ir.tensor(np.asarray(array, order="C")))
@@ -161,7 +161,10 @@ def _carry_out(graph: Graph, inner: ir.Graph) -> bool:
         inner.append(new)
     for name, old in replaced.items():
         old.replace_all_uses_with(values[name], replace_graph_outputs=True)
-        old.name = f"{name}/replaced"  # it goes with its node
+        if name in inner.initializers:  # not renamed: its tensor is shared with the model that was read
+            del inner.initializers[name]
+        else:
+            old.name = f"{name}/replaced"  # it goes with its node
         values[name].name = name
     inner.remove(gone, safe=True)
     place = {node.name: i for i, node in enumerate(graph.nodes)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -274,7 +275,8 @@ def test_costs_that_were_only_counted_are_called_so(pooled: Path) -> None:
 
 def test_models_that_differ_are_said_to_differ(pooled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proof = WholeProof(False, {"y": float("inf")}, "output 'y' is off")
-    monkeypatch.setattr("reconv.optimize.exchange.prove_whole", lambda *_: proof)
+    # by its name in full: the function `reconv.optimize` hides the folder of that name
+    monkeypatch.setattr(sys.modules["reconv.optimize.exchange"], "prove_whole", lambda *_: proof)
     found = reconv.exchange(pooled, cost="macs")
     assert words.proof(found.report) == "The whole models DIFFER, so nothing was done: output 'y' is off."
     assert words.done(found.report).title == "tried, and given up with the whole"

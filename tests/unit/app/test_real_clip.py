@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 
 from reconv.app import main
-from reconv.app.sources import open_source
 from reconv.engine.model import load
 from reconv.recipes import RECIPES
+from reconv.recipes.sources import open_source
 
 pytest.importorskip("cv2")
 FRAMES = 4

@@ -12,7 +12,7 @@ def test_environment_names_cpu_and_versions() -> None:
     facts = environment()
     assert facts["cpu"]
     assert int(facts["cpus"]) >= 1
-    assert facts["instruction_set"] in ("v4", "v3", "baseline")
+    assert facts["instruction_set"] in ("amx", "v4vnni", "v4", "v3vnni", "v3", "baseline")
     assert facts["onnxruntime"] != "-"
 
 

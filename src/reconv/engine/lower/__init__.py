@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from reconv import _core
-from reconv.engine.lower import conv, matmul, move, pointwise, pool, resize
+from reconv.engine.lower import conv, matmul, move, pointwise, pool, quantized, resize
 from reconv.engine.lower import draft as d
 from reconv.engine.lower.borders import input_form, output_form
 from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value
@@ -27,6 +27,7 @@ from reconv.engine.lower.fuse import fuse
 from reconv.engine.lower.layout import canonical
 from reconv.engine.lower.place import place
 from reconv.engine.lower.results import Border, Lowered, PlacedNode, Where
+from reconv.engine.lower.rules_eight import why_float
 from reconv.errors import ModelError, one_line
 from reconv.graph import Graph, Node, draws_at_random, evaluate
 
@@ -97,6 +98,9 @@ LOWERINGS: Mapping[str, Callable[[Builder, Node], list[Result]]] = {
     "Transpose": move.transpose,
     "Squeeze": move.squeeze,
     "Unsqueeze": move.unsqueeze,
+    # 8 bits
+    "QuantizeLinear": quantized.quantize_linear,
+    "DequantizeLinear": quantized.dequantize_linear,
     # nothing to do
     "Identity": move.identity,
     "Dropout": move.dropout,
@@ -133,7 +137,13 @@ class _Lowering:
         self.graph = graph
         self.shapes = shapes
         self.seal = seal
-        self.builder = Builder(graph.opset, constants=dict(graph.constants))
+        self.builder = Builder(
+            graph.opset,
+            constants=dict(graph.constants),
+            readers=quantized.readers_of(graph.nodes),
+            makers={name: node for node in graph.nodes for name in node.outputs},
+            results=frozenset(info.name for info in graph.outputs),
+        )
         self.tail: dict[str, str] = {}  # value -> why it is computed by the tail
         self.reasons: dict[int, tuple[Where, str]] = {}
         self.inputs: list[tuple[str, Value]] = []
@@ -214,6 +224,8 @@ class _Lowering:
             value = b.values.get(node.inputs[0]) if node.inputs else None
             if value is not None:
                 return "folded", "sizes are fixed", [move.shape_of(node, value.shape)]
+            if node.domain in ("", "ai.onnx") and (known := quantized.folded(b, node)) is not None:
+                return "folded", "constant", known
             try:
                 arguments = [b.constants[name] if name else None for name in node.inputs]
                 return "folded", "constant", list(evaluate(node, arguments, b.opset))
@@ -262,6 +274,7 @@ class _Lowering:
             x = emitter.map(value.map)
             lowered.outputs.append(Border(name, value.shape, plan.output(x, strides), x))
         self.seal(plan)
+        lowered.scales = {emitter.maps[x]: codes.scale for x, codes in b.draft.codes.items() if x in emitter.maps}
         lowered.nodes = self._placed(made, emitter, plan.op_macs())
         lowered.tail_nodes = tuple(placed.node.name for placed in lowered.nodes if placed.where == "tail")
         return lowered
@@ -269,7 +282,9 @@ class _Lowering:
     def _placed(self, made: Mapping[d.Op, list[int]], emitter: Emitter, macs: list[int]) -> list[PlacedNode]:
         b = self.builder
         nodes = self.graph.nodes
-        fates = Fates(nodes, made, {op.out for op in made if not emitter.plan.stored(emitter.maps[op.out])})
+        draft = b.draft
+        absorbed = {op.out for op in made if not emitter.plan.stored(emitter.maps[op.out])}
+        fates = Fates(nodes, made, absorbed, draft.codes, lambda op: why_float(draft, op) if draft.codes else "")
         macs_of: Counter[int] = Counter()
         for op, indices in made.items():
             if op.nodes:

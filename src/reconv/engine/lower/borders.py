@@ -40,7 +40,10 @@ SPATIAL = frozenset(
 )
 # one map in, the same elements in the same order out
 SAME = frozenset(
-    ("Identity", "Cast", "Dropout", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Add", "Sub", "Mul", "Div", "Neg")
+    (
+        *("Identity", "Cast", "Dropout", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "Add", "Sub", "Mul", "Div"),
+        *("Neg", "QuantizeLinear", "DequantizeLinear"),
+    )
 )
 
 

@@ -62,6 +62,10 @@ class Builder:
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
     node: int = -1  # position of the node being lowered
+    readers: Mapping[str, Sequence[Node]] = field(default_factory=dict)
+    makers: Mapping[str, Node] = field(default_factory=dict)
+    results: frozenset[str] = frozenset()  # the model's outputs
+    steps: dict[str, Any] = field(default_factory=dict)  # what `quantized.remember` keeps of dequantized constants
     _arranged: dict[tuple[int, Layout, Geometry, Layout], int] = field(default_factory=dict)
 
     # --- the node's inputs ---
@@ -71,7 +75,17 @@ class Builder:
         name = node.inputs[position] if position < len(node.inputs) else ""
         if name not in self.values:
             raise UnsupportedError(f"input {position} ({name or 'absent'}) is a constant, expected a feature map")
-        return self.values[name]
+        value = self.values[name]
+        if value.map in self.draft.codes:
+            raise UnsupportedError(f"input {position} ({name}) is quantized, expected floats")
+        return value
+
+    def codes(self, node: Node, position: int) -> Value:
+        """Input ``position``, which has to be a map of codes."""
+        value = self.values.get(node.inputs[position])
+        if value is None or value.map not in self.draft.codes:
+            raise UnsupportedError(f"input {position} ({node.inputs[position]}) is not quantized by the model itself")
+        return value
 
     def constant(self, node: Node, position: int) -> Array:
         """Input ``position``, which has to be known before any frame."""
@@ -91,8 +105,7 @@ class Builder:
 
     def operand(self, node: Node, position: int) -> Result:
         """Input ``position``, constant or map."""
-        name = node.inputs[position]
-        return self.values[name] if name in self.values else self.constant(node, position)
+        return self.value(node, position) if node.inputs[position] in self.values else self.constant(node, position)
 
     # --- maps and ops ---
 
@@ -114,7 +127,8 @@ class Builder:
 
     def undo(self, ops: int, maps: int) -> None:
         """Take back what was appended since the draft had so many ops and maps."""
-        del self.draft.ops[ops:], self.draft.maps[maps:]
+        del self.draft.ops[ops:]
+        self.draft.forget(maps)
         self._arranged = {key: x for key, x in self._arranged.items() if x < maps}
 
     def check(self, node: Node, results: Sequence[Result]) -> None:

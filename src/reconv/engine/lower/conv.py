@@ -10,6 +10,7 @@ import numpy as np
 
 from reconv.engine.lower import draft as d
 from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, ints, lookup
+from reconv.engine.lower.quantized import grid_of
 from reconv.engine.lower.windows import pair, window
 from reconv.graph import Node
 
@@ -30,7 +31,15 @@ def conv(b: Builder, node: Node) -> list[Result]:
     w = window(node, (height, width), kernel, x.rank)
     out = b.new((*w.out, weight.shape[0]))
     op = d.Conv(
-        x=x.map, out=out, weight=weight, bias=bias, strides=w.strides, pads=w.pads, dilations=w.dilations, groups=groups
+        x=x.map,
+        out=out,
+        weight=weight,
+        bias=bias,
+        strides=w.strides,
+        pads=w.pads,
+        dilations=w.dilations,
+        groups=groups,
+        grid=grid_of(b, node, 0, weight.shape[0]),
     )
     return [b.unspatial(b.add(op), x.rank)]
 
@@ -79,6 +88,7 @@ def conv_transpose(b: Builder, node: Node) -> list[Result]:
         pads=(begin[0], begin[1]),
         dilations=dilations,
         groups=groups,
+        grid=grid_of(b, node, 1, weight.shape[1] * groups, groups=groups),
     )
     return [b.unspatial(b.add(op), rank)]
 

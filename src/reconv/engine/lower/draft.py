@@ -2,14 +2,16 @@
 
 The lowering functions append ops without looking ahead; `fuse` and `place` then rewrite the list; `emit` writes the
 sealed plan. Ops mirror those of ``reconv._core.Plan``; `Pick`, `Pad` and `Transposed` stand for several of them.
+A map in `Draft.codes` holds 8-bit codes; the ops that only codes know are in `reconv.engine.lower.draft_codes`, those
+that only move what they read are the same for both.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +27,13 @@ __all__ = [
     "Binary",
     "BinaryConstant",
     "Channels",
+    "Codes",
     "Conv",
     "Copy",
     "Draft",
     "Gather",
     "GlobalPool",
+    "Grid",
     "MaxPool",
     "Op",
     "Pad",
@@ -50,6 +54,26 @@ OpT = TypeVar("OpT", bound="Op")
 NONE: Activation = ("none",)
 
 
+class Codes(NamedTuple):
+    """What the codes of a map stand for: real = (code - zero) * scale, scale a float32, codes and zero 0 to 255."""
+
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Weights that are whole multiples of a step per output channel: what a file says that quantizes them.
+
+    ``scale`` (Cout,) holds the steps. ``bias`` (Cout,) are the whole numbers of the bias and ``bias_scale`` (Cout,)
+    their steps, None where the bias is any float.
+    """
+
+    scale: Floats
+    bias: Ints | None = None
+    bias_scale: Floats | None = None
+
+
 @dataclass(eq=False, kw_only=True)
 class Op:
     """One op: writes the map ``out``. ``nodes`` are the graph's nodes that it stands for, by position."""
@@ -61,10 +85,16 @@ class Op:
     def reads(self) -> tuple[int, ...]:
         return (self.x,) if hasattr(self, "x") else ()
 
+    def rewire(self, maps: Mapping[int, int]) -> None:
+        """Read other maps, where the mapping has one."""
+        for name in ("x", "a", "b", "residual"):
+            if hasattr(self, name):
+                setattr(self, name, maps.get(getattr(self, name), getattr(self, name)))
+
 
 @dataclass(eq=False, kw_only=True)
 class Conv(Op):
-    """out = after(activation(conv(x) + bias) + residual); weight (Cout, Cin / groups, kh, kw)."""
+    """out = after(activation(conv(x) + bias) + residual); weight (Cout, Cin / groups, kh, kw), ``grid`` its steps."""
 
     x: int
     weight: Floats
@@ -76,6 +106,7 @@ class Conv(Op):
     activation: Activation = NONE
     residual: int = -1
     activation_after: Activation = NONE
+    grid: Grid | None = None
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -84,7 +115,7 @@ class Conv(Op):
 
 @dataclass(eq=False, kw_only=True)
 class Transposed(Op):
-    """Transposed convolution; weight (Cin, Cout / groups, kh, kw) as in ONNX."""
+    """Transposed convolution; weight (Cin, Cout / groups, kh, kw) as in ONNX, ``grid`` its steps."""
 
     x: int
     weight: Floats
@@ -94,6 +125,7 @@ class Transposed(Op):
     dilations: Pair
     groups: int
     activation: Activation = NONE
+    grid: Grid | None = None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -248,10 +280,16 @@ class Assemble(Op):
     def reads(self) -> tuple[int, ...]:
         return tuple(part for part, _ in self.parts)
 
+    def rewire(self, maps: Mapping[int, int]) -> None:
+        self.parts = [(maps.get(part, part), where) for part, where in self.parts]
+
 
 @dataclass(eq=False)
 class Draft:
-    """Maps and ops, in execution order. ``inputs`` and ``outputs`` are maps; an output counts as a use."""
+    """Maps and ops, in execution order. ``inputs`` and ``outputs`` are maps; an output counts as a use.
+
+    ``codes`` says of the maps that hold codes what they stand for; all others hold floats.
+    """
 
     maps: list[Geometry] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
@@ -259,10 +297,22 @@ class Draft:
     outputs: list[int] = field(default_factory=list)
     producer: dict[int, Op] = field(default_factory=dict)
     uses: Counter[int] = field(default_factory=Counter)
+    codes: dict[int, Codes] = field(default_factory=dict)
 
-    def map(self, geometry: Geometry) -> int:
+    def map(self, geometry: Geometry, codes: Codes | None = None) -> int:
         self.maps.append(geometry)
+        if codes is not None:
+            self.codes[len(self.maps) - 1] = codes
         return len(self.maps) - 1
+
+    def like(self, x: int) -> int:
+        """A new map of the size and the kind of another."""
+        return self.map(self.maps[x], self.codes.get(x))
+
+    def forget(self, maps: int) -> None:
+        """Take back the maps from this number on."""
+        del self.maps[maps:]
+        self.codes = {x: codes for x, codes in self.codes.items() if x < maps}
 
     def add(self, op: Op) -> int:
         """Append the op; the map that it writes."""
@@ -295,8 +345,19 @@ class Draft:
     def swap(self, old: Iterable[Op], new: Op) -> None:
         """Put ``new`` in the place of the last of ``old``, and take the others out."""
         gone = list(old)
-        last = max(self.ops.index(op) for op in gone)
         new.nodes = new.nodes.union(*(op.nodes for op in gone))
-        self.ops[last] = new
-        self.ops = [op for op in self.ops if op is new or all(op is not other for other in gone)]
+        self.put(gone, [new])
+
+    def put(self, old: Iterable[Op], new: list[Op]) -> None:
+        """Put ``new`` in the place of the last of ``old``, and take the others out; each op stands for what it says."""
+        gone = list(old)
+        last = max(self.ops.index(op) for op in gone)
+        self.ops[last + 1 : last + 1] = new
+        self.ops = [op for op in self.ops if all(op is not other for other in gone)]
+        self.index()
+
+    def redirect(self, old: int, new: int) -> None:
+        """Let all readers of one map read another."""
+        for op in self.ops:
+            op.rewire({old: new})
         self.index()

@@ -7,17 +7,19 @@ becomes one convolution per phase, or one for all phases with a pixel shuffle be
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd
 
 import numpy as np
 
 from reconv import _core
 from reconv.engine.lower import draft as d
+from reconv.engine.lower import draft_codes as c
+from reconv.engine.lower import emit_codes
 from reconv.engine.lower.builder import Array
 from reconv.engine.lower.place import Placement
 
-__all__ = ["Emitter", "phases", "together_is_cheaper", "union"]
+__all__ = ["Emitter", "as_conv", "phases", "together_is_cheaper", "union"]
 
 
 @dataclass(eq=False)
@@ -33,7 +35,9 @@ class Emitter:
         """The plan's id of a map of the draft, made now if it is new."""
         if x not in self.maps:
             height, width, channels = self.draft.maps[x]
-            if x not in self.placement:
+            if x not in self.placement and x in self.draft.codes:
+                self.maps[x] = self.plan.map8(height, width, channels, self.draft.codes[x].zero)
+            elif x not in self.placement:
                 self.maps[x] = self.plan.map(height, width, channels)
             else:
                 parent, where = self.placement[x]
@@ -54,6 +58,12 @@ class Emitter:
             return [plan.join(out, [self.map(part) for part, _ in op.parts])]
         if isinstance(op, d.Transposed):
             return self._transposed(op, out)
+        if isinstance(op, (d.Transposed, c.Transposed8)):
+            return self._transposed(op, out)
+        if isinstance(op, emit_codes.OPS):
+            return [
+                emit_codes.append(self.plan, op, [self.map(x) for x in op.reads], out, self.draft.codes.get(op.out))
+            ]
         if isinstance(op, d.Binary):
             return [plan.binary(self.map(op.a), self.map(op.b), out, op.kind, op.activation)]
         x = self.map(op.reads[0])
@@ -115,14 +125,18 @@ class Emitter:
         index[op.before[0] :, op.before[1] :][: source.height, : source.width] = numbers
         return index, op.fill
 
-    def _transposed(self, op: d.Transposed, out: int) -> list[int]:
+    def _transposed(self, op: d.Transposed | c.Transposed8, out: int) -> list[int]:
         height, width, _ = self.draft.maps[op.out]
-        weight = _as_conv(op.weight, op.groups)
+        weight = as_conv(op.weight, op.groups) if isinstance(op, d.Transposed) else op.weight
         rows, columns = (
-            list(phases(op.weight.shape[2 + i], op.strides[i], op.pads[i], op.dilations[i], (height, width)[i]))
+            list(phases(weight.shape[2 + i], op.strides[i], op.pads[i], op.dilations[i], (height, width)[i]))
             for i in range(2)
         )
-        if op.groups == 1 and together_is_cheaper(rows, columns, weight.shape[0], weight.shape[1]):
+        if (
+            isinstance(op, d.Transposed)
+            and op.groups == 1
+            and together_is_cheaper(rows, columns, weight.shape[0], weight.shape[1])
+        ):
             return self._together(op, out, weight, rows, columns)
         found, parts = [], []
         single = len(rows) * len(columns) == 1
@@ -132,15 +146,22 @@ class Emitter:
                 if not single:
                     view = self.plan.phase_of(out, op.strides, (row.phase, column.phase))
                     parts.append(view)
-                part = np.zeros((*weight.shape[:2], max(1, len(row.taps)), max(1, len(column.taps))), np.float32)
+                part = np.zeros((*weight.shape[:2], max(1, len(row.taps)), max(1, len(column.taps))), weight.dtype)
                 if len(row.taps) and len(column.taps):
                     part[:] = weight[:, :, row.taps][:, :, :, column.taps]
                 pads, dilations = (row.pad, column.pad), (row.dilation, column.dilation)
-                x, ones = self.map(op.x), (1, 1)
-                found.append(self.plan.conv(x, view, part, op.bias, ones, pads, dilations, op.groups, op.activation))
+                found.append(self._phase(op, view, part, pads, dilations))
         if not single:
             found.append(self.plan.join(out, parts))
         return found
+
+    def _phase(self, op: d.Transposed | c.Transposed8, out: int, weight: Array, pads: d.Pair, dilations: d.Pair) -> int:
+        """A plain convolution for one phase."""
+        x, ones = self.map(op.x), (1, 1)
+        if isinstance(op, d.Transposed):
+            return self.plan.conv(x, out, weight, op.bias, ones, pads, dilations, op.groups, op.activation)
+        plain = replace(op, weight=weight, strides=ones, pads=pads, dilations=dilations)
+        return emit_codes.append(self.plan, plain, [x], out, self.draft.codes.get(op.out))
 
     def _together(
         self, op: d.Transposed, out: int, weight: Array, rows: list[Phase], columns: list[Phase]
@@ -226,7 +247,7 @@ def together_is_cheaper(rows: list[Phase], columns: list[Phase], channels: int, 
     return inputs * together * -(-count * channels // 16) + shuffle < inputs * apart * -(-channels // 16)
 
 
-def _as_conv(weight: Array, groups: int) -> Array:
+def as_conv(weight: Array, groups: int) -> Array:
     """(Cin, Cout / groups, kh, kw) -> (Cout, Cin / groups, kh, kw)."""
     inputs, columns, height, width = weight.shape
     grouped = weight.reshape(groups, inputs // groups, columns, height, width).transpose(0, 2, 1, 3, 4)

@@ -2,7 +2,8 @@
 
 A rule gets one op and its draft, and says whether it changed something; what it removes has no other user. The order
 of float operations may change, the function does not. The rules are in `rules_patterns` (chains of ops that are one
-op), `rules_moves` (data movement taken over by who reads it) and `rules_producers` (what goes into the producer).
+op), `rules_moves` (data movement taken over by who reads it) and `rules_producers` (what goes into the producer); of
+models with quantized maps, `rules_codes` (what moves codes) and `rules_eight` (what is computed on codes).
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconv.engine.lower import draft as d
+from reconv.engine.lower import rules_codes as codes
+from reconv.engine.lower import rules_eight as eight
 from reconv.engine.lower import rules_moves as moves
 from reconv.engine.lower import rules_patterns as patterns
 from reconv.engine.lower import rules_producers as producers
 
-__all__ = ["RULES", "fuse"]
+__all__ = ["CODE_RULES", "RULES", "fuse"]
 
 Rule = Callable[[d.Draft, d.Op], bool]
 
@@ -41,14 +44,47 @@ RULES: tuple[tuple[Rule, ...], ...] = (
 )
 
 
+CODE_RULES: tuple[tuple[Rule, ...], ...] = (
+    (
+        codes.twins,  # quantize(x), quantize(x) -> one
+        codes.pulled,  # move(dequantize(x)) -> dequantize(move(x))
+        codes.joined,  # concat(dequantize(x), ...) of one scale -> dequantize(concat(x, ...))
+        codes.requantized,  # quantize(dequantize(x)) -> x or requantize(x)
+        codes.pushed,  # quantize(move(x)) -> move(quantize(x))
+        codes.pushed_into_parts,  # quantize(concat(x, ...)) -> concat(quantize(x), ...)
+        eight.conv,  # conv(dequantize(x)) -> conv8(x)
+        eight.finished,  # quantize(conv8(x)) -> conv8(x)
+        eight.rescaled,  # quantize(conv8(x) * s) -> conv8(x) of other steps
+        eight.table,  # quantize(f(dequantize(x))) -> table8(x)
+        eight.averaged,  # quantize(mean(dequantize(x))) -> mean8(x)
+    ),
+    (
+        eight.binary,  # quantize(dequantize(a) + dequantize(b)) -> add8(a, b)
+        eight.composed,  # table(table(x)) -> table(x)
+        eight.added,  # conv8(x) + y -> conv8(x) with a residual
+        codes.framed,  # conv8(pad(x, zero)) -> conv8(x) with larger pads
+    ),
+    (eight.looked_up,),  # table(conv8(x)) -> conv8(x) that looks its codes up
+)
+
+
 def fuse(draft: d.Draft) -> None:
     """Apply all rules until none changes anything."""
     draft.sweep()
+    if draft.codes:
+        _apply(draft, (codes.twins,))
     for group in RULES:
-        changed = True
-        while changed:
-            changed = False
-            for op in list(draft.ops):
-                if draft.producer.get(op.out) is op:
-                    changed |= any(rule(draft, op) for rule in group)
+        _apply(draft, group)
+    for group in CODE_RULES if draft.codes else ():
+        _apply(draft, group)
     draft.sweep()
+
+
+def _apply(draft: d.Draft, group: tuple[Rule, ...]) -> None:
+    changed = True
+    while changed:
+        changed = False
+        for op in list(draft.ops):
+            for rule in group:
+                if draft.producer.get(op.out) is op:
+                    changed |= rule(draft, op)

@@ -14,6 +14,7 @@ from reconv.engine.lower import draft as d
 from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, Value
 from reconv.engine.lower.layout import Layout
 from reconv.engine.lower.pointwise import with_constant
+from reconv.engine.lower.quantized import grid_of
 from reconv.graph import Node
 
 __all__ = ["gemm", "matmul"]
@@ -29,7 +30,8 @@ def matmul(b: Builder, node: Node) -> list[Result]:
         if right.ndim == 1:
             product = times(b, left, matrix.reshape(-1, 1), None)
             return [Value(product.map, Layout(product.layout.dims[:-1]))]
-        return [_lead(times(b, left, matrix, None), right.ndim)]
+        grid = grid_of(b, node, right.ndim - 1, matrix.shape[1])
+        return [_lead(times(b, left, matrix, None, grid), right.ndim)]
     assert isinstance(right, Value)
     if len(right.shape) == 1:
         product = times(b, right, _matrix(left).reshape(-1, right.shape[0]).T, None)
@@ -37,7 +39,8 @@ def matmul(b: Builder, node: Node) -> list[Result]:
     # A @ x = (x^T @ A^T)^T, and transposing is free
     flipped = Value(right.map, right.layout.transpose(_swapped(len(right.shape))))
     matrix = _matrix(left)
-    product = times(b, flipped, (matrix if left.ndim > 1 else matrix.reshape(1, -1)).T, None)
+    grid = grid_of(b, node, left.ndim - 2, matrix.shape[0]) if left.ndim > 1 else None
+    product = times(b, flipped, (matrix if left.ndim > 1 else matrix.reshape(1, -1)).T, None, grid)
     layout = product.layout.transpose(_swapped(len(product.shape)))
     if left.ndim == 1:
         layout = Layout((*layout.dims[:-2], layout.dims[-1]))
@@ -59,21 +62,24 @@ def gemm(b: Builder, node: Node) -> list[Result]:
     alpha = float(attributes.get("alpha", 1.0))
     if alpha != 1:
         matrix = matrix * np.float32(alpha)
+    grid = grid_of(b, node, 0 if attributes.get("transB", 0) else 1, matrix.shape[1], factor=alpha)
+    if grid is not None and attributes.get("beta", 1.0) != 1:
+        grid = d.Grid(grid.scale)
     extra = node.inputs[2] if len(node.inputs) > 2 else ""
     if not extra:
-        return [times(b, value, matrix, None)]
+        return [times(b, value, matrix, None, grid)]
     addend = b.constant(node, 2) * np.float32(attributes.get("beta", 1.0))
     if prod(addend.shape[:-1]) == 1:
         bias = np.ascontiguousarray(np.broadcast_to(addend.reshape(-1), (matrix.shape[1],)), np.float32)
-        return [times(b, value, matrix, bias)]
-    product = times(b, value, matrix, None)
+        return [times(b, value, matrix, bias, grid)]
+    product = times(b, value, matrix, None, None if grid is None else d.Grid(grid.scale))
     if np.broadcast_shapes(product.shape, addend.shape) != product.shape:
         raise UnsupportedError(f"a term {addend.shape} that is larger than the product {product.shape}")
     return [with_constant(b, product, "add", addend)]
 
 
-def times(b: Builder, value: Value, matrix: Array, bias: Array | None) -> Value:
-    """value (..., K) @ matrix (K, N) + bias (N,)."""
+def times(b: Builder, value: Value, matrix: Array, bias: Array | None, grid: d.Grid | None = None) -> Value:
+    """value (..., K) @ matrix (K, N) + bias (N,); ``grid`` of the matrix, a step per column."""
     summed, columns = matrix.shape
     if value.shape[-1] != summed:
         raise UnsupportedError(f"a product of {value.shape} and {matrix.shape}")
@@ -98,6 +104,7 @@ def times(b: Builder, value: Value, matrix: Array, bias: Array | None) -> Value:
         pads=(0, 0),
         dilations=(1, 1),
         groups=1,
+        grid=grid,
     )
     column = Layout.of([[(columns, 1)]]).dims[0]
     if whole:

@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconv.engine.lower import draft as d
+from reconv.engine.lower import draft_codes as c
 
 __all__ = ["Placement", "place"]
 
+WINDOWED = (d.Conv, d.MaxPool, d.AveragePool, c.Product8, c.AveragePool8)
 Placement = dict[int, tuple[int, d.Channels | d.Pixels]]
 
 
 def place(draft: d.Draft) -> Placement:
     """For each map that is produced in place, its parent and its place in it; copies are added for the others."""
-    windowed = {
-        x for op in draft.ops if isinstance(op, (d.Conv, d.MaxPool, d.AveragePool)) and _spans(op) for x in _x(op)
-    }
+    windowed = {x for op in draft.ops if isinstance(op, WINDOWED) and _spans(op) for x in _x(op)}
     placed: Placement = {}
     for op in reversed(draft.ops.copy()):
         if not isinstance(op, d.Assemble):
@@ -28,7 +28,7 @@ def place(draft: d.Draft) -> Placement:
         if _pixelwise(op) and windowed.intersection(
             _faces(draft, op.out)
         ):  # a map of flattened pixels has no border of zeros
-            flat_map = draft.map(draft.maps[op.out])
+            flat_map = draft.like(op.out)
             at = draft.ops.index(op)
             draft.ops[at : at + 1] = [
                 flattened := replace(op, out=flat_map),
@@ -45,7 +45,7 @@ def place(draft: d.Draft) -> Placement:
                 placed[part] = (op.out, where)
                 parts.append((part, where))
                 continue
-            twin = draft.map(draft.maps[part])
+            twin = draft.like(part)
             copy = d.Copy(x=part, out=twin, nodes=op.nodes)
             draft.ops.insert(draft.ops.index(op), copy)
             placed[twin] = (op.out, where)
@@ -60,8 +60,8 @@ def _x(op: d.Op) -> tuple[int, ...]:
     return op.reads[:1]
 
 
-def _spans(op: d.Conv | d.MaxPool | d.AveragePool) -> bool:
-    kernel = op.weight.shape[2:] if isinstance(op, d.Conv) else op.kernel
+def _spans(op: d.Conv | d.MaxPool | d.AveragePool | c.Product8 | c.AveragePool8) -> bool:
+    kernel = op.weight.shape[2:] if isinstance(op, (d.Conv, c.Product8)) else op.kernel
     return max(kernel) > 1 or max(op.pads) > 0
 
 

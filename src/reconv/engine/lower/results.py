@@ -52,7 +52,8 @@ class Lowered:
 
     ``inputs`` are the graph inputs that the plan reads; ``outputs`` what it computes: graph outputs, and values that
     the tail reads. Graph inputs among them are not in ``outputs``: the caller has them. ``constants`` are all values
-    that became constants, graph outputs among them; ``tail_nodes`` the names of the nodes left to the tail.
+    that became constants, graph outputs among them; ``tail_nodes`` the names of the nodes left to the tail; ``scales``
+    the steps of the plan's maps that hold 8-bit codes, all others hold floats.
     """
 
     plan: _core.Plan
@@ -61,3 +62,4 @@ class Lowered:
     nodes: list[PlacedNode] = field(default_factory=list)
     constants: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     tail_nodes: tuple[str, ...] = ()
+    scales: Mapping[int, float] = field(default_factory=dict)

@@ -62,6 +62,9 @@ def scaled_weights(draft: d.Draft, op: d.Op) -> bool:
         bias = 0.0 if below.bias is None else below.bias
         moved = (bias * scale + shift).astype(np.float32)
         weight = below.weight.astype(np.float64)
+        grid = below.grid
+        if grid is not None:  # the same whole numbers, but for their sign, of other steps
+            grid = d.Grid((grid.scale * np.abs(scale)).astype(np.float32))
         if isinstance(below, d.Conv):
             weight = weight * scale[:, None, None, None]
         else:  # (Cin, Cout / groups, kh, kw), output channel = group * (Cout / groups) + column
@@ -75,6 +78,7 @@ def scaled_weights(draft: d.Draft, op: d.Op) -> bool:
             weight=np.ascontiguousarray(weight, np.float32),
             bias=moved,
             activation=op.activation,
+            grid=grid,
         )
     draft.swap([below, op], new)
     return True
@@ -97,7 +101,11 @@ def scaled_input(draft: d.Draft, op: d.Op) -> bool:
     scale, shift = (c.astype(np.float64).reshape(op.groups, 1, inputs, 1) for c in (below.scale, below.shift))
     weight = np.ascontiguousarray((grouped * scale).reshape(op.weight.shape), np.float32)
     bias = (grouped * shift).sum((2, 3)).ravel() + (0.0 if op.bias is None else op.bias)
-    draft.swap([below, op], replace(op, x=below.x, weight=weight, bias=bias.astype(np.float32)))
+    grid = None
+    if op.grid is not None and inputs == 1 and not below.shift.any():  # one channel, one factor for each output
+        factors = np.repeat(np.abs(below.scale), outputs // op.groups)
+        grid = replace(op.grid, scale=(op.grid.scale * factors).astype(np.float32))
+    draft.swap([below, op], replace(op, x=below.x, weight=weight, bias=bias.astype(np.float32), grid=grid))
     return True
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from reconv.errors import SourceError, one_line
 from reconv.recipes.pixels import opencv
 
-__all__ = ["Frame", "Source", "open_source"]
+__all__ = ["PICTURES", "Frame", "Source", "open_source", "picture_files", "read_picture"]
 
 Frame = NDArray[Any] | dict[str, NDArray[Any]]
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -93,28 +93,33 @@ def _camera(index: int) -> Source:
     return _captured(f"camera {index}", _capture(f"camera {index}", index), None)
 
 
-def _folder(path: Path) -> Source:
-    """Pictures in the order of their names, numbers in them as numbers."""
+def picture_files(path: Path) -> list[Path]:
+    """The pictures in a folder in the order of their names, numbers in them as numbers."""
 
     def order(file: Path) -> list[tuple[int, int, str]]:
         parts = re.findall(r"\d+|\D+", file.name)
         return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
-    files = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=order)
+    return sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=order)
+
+
+def read_picture(file: Path) -> NDArray[Any]:
+    """uint8 (H, W, 3) in BGR. Raises SourceError when it cannot be read, MissingError without OpenCV."""
+    picture = opencv().imread(str(file), opencv().IMREAD_COLOR)
+    if picture is None:
+        raise SourceError(f"{file}: not a picture that can be read")
+    return np.asarray(picture)
+
+
+def _folder(path: Path) -> Source:
+    files = picture_files(path)
     if not files:
         raise SourceError(f"{path} holds no pictures ({', '.join(PICTURES)})")
-
-    def read(file: Path) -> NDArray[Any]:
-        picture = opencv().imread(str(file), opencv().IMREAD_COLOR)
-        if picture is None:
-            raise SourceError(f"{file}: not a picture that can be read")
-        return np.asarray(picture)
-
-    shape = read(files[0]).shape
+    shape = read_picture(files[0]).shape
 
     def frames() -> Iterator[Frame]:
         for file in files:
-            picture = read(file)
+            picture = read_picture(file)
             if picture.shape != shape:
                 sizes = f"{picture.shape[0]}x{picture.shape[1]}, {files[0].name} has {shape[0]}x{shape[1]}"
                 raise SourceError(f"{file} has {sizes}: a stream needs pictures of one size")

@@ -1,0 +1,195 @@
+"""Sensitivity: what changing one layer alone costs, layer after layer, over the same samples.
+
+The same network runs over the same samples again and again with one layer changed. Everything before that layer is the
+original's and comes out of a cache, under keys made of digests (`reconv.reuse.keys`): of what computes the values, of
+the numerics and of the sample. What comes behind it is the original's network again, which is opened once for all
+layers of a stretch. Results are the same bit for bit as when every variant runs whole, as far as the engine runs the
+layers: its result does not depend on where a model is cut. What ONNX Runtime runs (the tail) it may sum in another
+order in a part than in the whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from reconv.cache import Cache
+from reconv.engine import Model
+from reconv.errors import ModelError
+from reconv.graph import Graph, load, structure
+from reconv.optimize.cuts import Cut, Own, cuts_of, own_part, part
+from reconv.optimize.journal import Journal
+from reconv.optimize.metric import Judge
+from reconv.reuse.keys import input_digest, values_key
+
+__all__ = ["CACHE_BYTES", "Runs", "Sensitivity", "sensitivities"]
+
+Array = np.ndarray[Any, Any]
+Feeds = Mapping[str, Array]
+CACHE_BYTES = 512 << 20  # of values at cuts that are kept where the caller brings no cache
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What changing one layer costs: what the metric falls by, and the error of the raw outputs."""
+
+    layer: str
+    loss: float
+    error: float
+
+
+class Runs:
+    """A model over fixed samples, and variants of it. Not for several threads at once.
+
+    Without a cache every variant runs whole.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        samples: Sequence[Feeds],
+        layers: Sequence[str],
+        cache: Cache | None,
+        threads: int | None = None,
+    ) -> None:
+        """
+        Args:
+            graph: the original.
+            samples: all of one shape.
+            layers: names of the nodes that variants change: the model is cut between them.
+            cache: keeps the original's values at the cuts, of all samples if there is room; None: nothing is shared.
+            threads: as in `reconv.load`.
+        """
+        self._graph, self._samples, self._cache, self._threads = graph, samples, cache, threads
+        shapes = {name: array.shape for name, array in samples[0].items()}
+        self._cuts = cuts_of(graph, layers, shapes) if cache is not None else ()
+        self._values = structure(graph).values if cache is not None else {}
+        self._samples_by = [input_digest({str(i): x for i, x in enumerate(s.values())}) for s in samples]
+        # in the order of their digests, which does not depend on the file
+        self._orders = [sorted(cut.names, key=lambda name: (self._values[name], name)) for cut in self._cuts]
+        self._keys: dict[tuple[int, int], bytes] = {}
+        self._numerics = Model(graph, threads=threads)
+        self._opened: dict[int, _Part | None] = {}  # stretches of the original, by the number of the cut they begin at
+        self._behind: tuple[int, _Part | None] = (-1, None)  # from one cut to the end: of the last variant
+
+    def original(self) -> Iterator[dict[str, Any]]:
+        """The original's outputs, sample by sample."""
+        return self._whole(self._graph)
+
+    def outputs(self, variant: Graph) -> Iterator[dict[str, Any]]:
+        """A variant's outputs, sample by sample."""
+        if self._cache is None:
+            return self._whole(variant)
+        own = own_part(self._graph, variant, self._cuts)
+        try:
+            made = self._part(variant, self._cuts[own.first], self._cuts[own.last]) if own.last else None
+        except ModelError:  # the variant reads something from before the cut
+            return self._whole(variant)
+        return self._shared(own, made)
+
+    def _whole(self, graph: Graph) -> Iterator[dict[str, Any]]:
+        model = Model(graph, threads=self._threads)
+        return (model.run(sample) for sample in self._samples)
+
+    def _shared(self, own: Own, made: _Part | None) -> Iterator[dict[str, Any]]:
+        behind = self._to_the_end(own.last)
+        names = [info.name for info in self._graph.outputs]
+        for index in range(len(self._samples)):
+            values = {**self._graph.constants, **self._at(own.first, index)}
+            for each in (made, behind):
+                if each is not None:
+                    values.update(each.run(values))
+            yield {name: np.array(values[name]) for name in names}
+
+    def _at(self, number: int, index: int) -> dict[str, Array]:
+        """The original's values at a cut for one sample."""
+        if number == 0:
+            return dict(self._samples[index])
+        assert self._cache is not None
+        order = self._orders[number]
+
+        def make() -> tuple[Array, ...]:
+            values = self._at(number - 1, index)
+            stretch = self._stretch(number - 1)
+            if stretch is not None:
+                values.update(stretch.run(values))
+            return tuple(values[name] for name in order)
+
+        return dict(zip(order, self._cache.compute(self._key(number, index), make), strict=True))
+
+    def _key(self, number: int, index: int) -> bytes:
+        """Of the values at a cut for one sample."""
+        if (number, index) not in self._keys:
+            digests = [self._values[name] for name in self._orders[number]]
+            before = sorted(self._values[name] for name in self._cuts[number - 1].names) if number > 1 else ()
+            self._keys[number, index] = values_key(digests, self._numerics, self._samples_by[index], before)
+        return self._keys[number, index]
+
+    def _stretch(self, number: int) -> _Part | None:
+        """The original from one cut to the next."""
+        if number not in self._opened:
+            self._opened[number] = self._part(self._graph, self._cuts[number], self._cuts[number + 1])
+        return self._opened[number]
+
+    def _to_the_end(self, number: int) -> _Part | None:
+        """The original from a cut to its outputs; variants come in the order of their layers, so one is kept."""
+        if self._behind[0] != number:
+            self._behind = (-1, None)
+            last = len(self._cuts) - 1
+            made = None if number == last else self._part(self._graph, self._cuts[number], self._cuts[last])
+            self._behind = (number, made)
+        return self._behind[1]
+
+    def _part(self, graph: Graph, first: Cut, last: Cut) -> _Part | None:
+        found = part(graph, first, last)
+        if found is None:
+            return None
+        data, inputs, outputs = found
+        model = Model(load(data), threads=self._threads)
+        used = {info.name for info in model.inputs}
+        return _Part(model, tuple(name for name in inputs if name in used), outputs)
+
+
+@dataclass(frozen=True)
+class _Part:
+    model: Model
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Any]:
+        return self.model.run({name: values[name] for name in self.inputs})
+
+
+def sensitivities(
+    runs: Runs,
+    variants: Iterable[tuple[str, Callable[[], Graph]]],
+    judge: Judge,
+    *,
+    journal: Journal | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Sensitivity]:
+    """The cost of every variant by itself, in the order in which they come; that of the layers is the quickest.
+
+    Args:
+        runs: of the original over the judge's samples.
+        variants: layer -> what makes the model with this layer changed.
+        judge: what the outputs are judged by.
+        journal: where results are kept; those that it has are not computed again.
+        say: told which layer is at work.
+    """
+    known = Journal() if journal is None else journal
+    found = []
+    for layer, make in variants:
+        key = f"sensitivity {layer}"
+        if key not in known:
+            say(f"sensitivity of {layer}")
+            start = time.perf_counter()
+            verdict = judge(runs.outputs(make()))
+            taken = time.perf_counter() - start
+            known.add(key, {"loss": verdict.loss, "error": verdict.error, "seconds": round(taken, 3)})
+        found.append(Sensitivity(layer, known[key]["loss"], known[key]["error"]))
+    return found
