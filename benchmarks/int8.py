@@ -88,7 +88,7 @@ def samples_of(model: BenchModel, options: Options) -> list[dict[str, Array]]:
 
 def _nncf(graph: Graph, frames: list[dict[str, Array]], path: Path) -> Path:
     """The float model quantized by NNCF for OpenVINO, as OpenVINO's own file."""
-    import nncf  # type: ignore[import-untyped]  # noqa: PLC0415  # only here: all else does without it
+    import nncf  # noqa: PLC0415  # only here: all else does without it
     import openvino  # noqa: PLC0415
 
     float_file = path.with_suffix(".float.onnx")
