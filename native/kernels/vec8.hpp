@@ -107,7 +107,9 @@ INLINE Coding coding(float inverse, int zero) {
 // for reals that are cut to [low, high] first: the same bits, as a product with a positive number keeps their order
 INLINE Coding coding(float inverse, int zero, float low, float high) {
     const Coding all = coding(inverse, zero);
-    return {all.inverse, above(splat(low * inverse), all.low), below(splat(high * inverse), all.high), all.zero};
+    // both bounds stay among the codes' own: a cut that lies outside of them leaves the code at that end
+    const fvec top = above(below(splat(high * inverse), all.high), all.low);
+    return {all.inverse, above(splat(low * inverse), all.low), top, all.zero};
 }
 
 // code - zero, clamped

@@ -17,7 +17,7 @@ Finish8 finish(Random& random) {
     Finish8 f;
     f.activation = kFused[random.whole(0, 3)];
     f.low = f.activation == Activation::leaky ? 0.1f : random.pick({0.f, -0.5f, -1e30f});
-    f.high = random.pick({6.f, 0.7f, 1e30f});
+    f.high = random.pick({6.f, 0.7f, 1e30f, -0.5f, -3.f});
     f.codes = !random.one_in(4);
     f.inverse = 1.f / random.pick({0.02f, 0.013f, 0.5f});
     f.zero = random.pick({0, 1, 100, 128, 254, 255});

@@ -38,7 +38,7 @@ def quantize(x: Array, codes: Codes) -> Array:
     with np.errstate(all="ignore"):
         steps = x.astype(F32) * (F32(1) / np.asarray(scale, F32))
         rounded = np.clip(np.rint(steps), -1e6, 1e6)
-    return np.asarray(np.clip(np.where(np.isnan(steps), 0, rounded).astype(np.int64) + zero, 0, 255))
+    return np.asarray(np.clip(np.where(np.isnan(steps), -1e6, rounded).astype(np.int64) + zero, 0, 255))
 
 
 def dequantize(code: Array, codes: Codes) -> Array:

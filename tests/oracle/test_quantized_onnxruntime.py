@@ -65,6 +65,10 @@ BODIES = {
     "relu": "y0 = Relu (f)",
     "softmax": "y0 = Softmax <axis = 1> (f)",
     "square root of a square": "a = Mul (f, f) y0 = Sqrt (a)",
+    "square root, below zero no number": "y0 = Sqrt (f)",
+    "conv of codes read with another zero point": "r = DequantizeLinear (fq, fs, gz) "
+    "y0 = Conv <pads = [1,1,1,1]> (r, w, c)",
+    "slopes of channels behind a sum": "s = Sigmoid (f) a = Add (f, s) y0 = PRelu (a, slopes)",
 }
 
 
@@ -81,6 +85,7 @@ def weights(random: np.random.Generator) -> dict[str, Array]:
         found[f"{name}_s"] = np.float32(0.02) * found[f"{of}_s"]
         found[f"{name}_z"] = np.zeros(count, np.int32)
     values: dict[str, Any] = {
+        "slopes": np.linspace(0.05, 0.4, 8, dtype=np.float32).reshape(8, 1, 1),
         "turned": np.float32(-0.7),
         "low": np.float32(0),
         "high": np.float32(1.5),

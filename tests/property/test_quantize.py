@@ -42,6 +42,15 @@ def same(a: Histogram, b: Histogram) -> bool:
     return facts[0] == facts[1] and np.array_equal(a.counts, b.counts)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (-2.0, -0.5), (0.0, 6.0), (-3.0, 3.0)])
+@pytest.mark.parametrize("calibration", PLAIN)
+def test_no_calibration_clips_what_there_is_most_of(calibration: str, low: float, high: float) -> None:
+    """Also where no value lies near zero."""
+    values = np.random.default_rng(0).uniform(low, high, 20_000).astype(np.float32)
+    found = choose(histogram(values), calibration, 99.99)
+    assert np.mean((values < found[0]) | (values > found[1])) < 0.06
+
+
 @given(st.lists(VALUES, min_size=1, max_size=6))
 @example([np.array([4096], np.float32), np.array([-1e-45], np.float32)])  # vanishes beside the other
 @settings(max_examples=50, deadline=None)

@@ -148,6 +148,8 @@ def _share(text: str) -> float:
         value = float(number)
     except ValueError:
         raise InputError(f"--max-degradation is a share, as in 1% or 0.01; got {text!r}") from None
+    if value >= 1 and not text.strip().endswith("%"):
+        raise InputError(f"--max-degradation {text} would be {100 * value:g} %; write 1% or 0.01")
     return value / 100 if text.strip().endswith("%") else value
 
 

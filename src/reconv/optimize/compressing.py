@@ -36,13 +36,13 @@ from reconv.compress.stride import earlier_stride as earlier_stride_
 from reconv.compress.train import need_torch
 from reconv.compress.train.course import Course
 from reconv.engine.inputs import declared_shapes
-from reconv.errors import InputError
+from reconv.errors import InputError, ReconvError
 from reconv.graph import Graph, to_onnx
 from reconv.graph import Source as ModelSource
 from reconv.measure import PEERS, Job, Peer, allowed_threads
 from reconv.optimize.folding import folded
 from reconv.optimize.measured import drawn, paired, peer_of
-from reconv.optimize.metric import Judge, Metric
+from reconv.optimize.metric import Judge, Metric, check_metric
 from reconv.optimize.samples import Samples, Source, open_samples
 from reconv.optimize.values import RuntimeForward
 
@@ -268,6 +268,8 @@ def _run(
     found = None
     if samples is not None:
         found = open_samples(samples, original, recipe=desk.recipe, size=desk.size, labels=desk.labels)
+        if desk.measure:
+            check_metric(desk.metric, found)  # a mistake is told before the work and not after it
     graph = original
     if desk.fold:
         desk.say("folding batch norm")
@@ -282,7 +284,7 @@ def _run(
     desk.say("measuring")
     try:
         return made.noted(measured=_measured(beside or original, made.graph, found, desk))
-    except _UnlikeError as error:
+    except (_UnlikeError, ReconvError) as error:  # what has been made is given all the same
         return made.noted(notes=(*made.report.notes, f"not measured: {error}"))
 
 

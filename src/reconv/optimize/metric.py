@@ -22,7 +22,7 @@ from reconv.errors import InputError
 from reconv.optimize.samples import Samples
 from reconv.recipes import RECIPES
 
-__all__ = ["METRICS", "Function", "Judge", "Metric", "Verdict", "output_error"]
+__all__ = ["METRICS", "Function", "Judge", "Metric", "Verdict", "check_metric", "output_error"]
 
 Array = np.ndarray[Any, Any]
 Outputs: TypeAlias = Mapping[str, Any]
@@ -61,10 +61,7 @@ class Judge:
         if len(self._outputs) != len(samples):
             raise InputError(f"{len(samples)} samples, but outputs for {len(self._outputs)}")
         self._metric = _default(samples, self._outputs[0]) if metric is None else metric
-        if isinstance(self._metric, str) and self._metric not in METRICS:
-            raise InputError(
-                f"no metric is called {self._metric!r}; there are {', '.join(METRICS)}, or pass a function"
-            )
+        check_metric(self._metric, samples)
         if self._metric == "top1":
             _check_labels(samples, self._outputs[0])
         self._expected = self._results(self._outputs)
@@ -177,11 +174,21 @@ def _default(samples: Samples, outputs: Outputs) -> str:
     return "top1_agreement" if len(outputs) == 1 and _classes(outputs) is not None else "agreement"
 
 
-def _check_labels(samples: Samples, outputs: Outputs) -> None:
-    if samples.labels is None:
+def check_metric(metric: Metric | None, samples: Samples) -> None:
+    """What can be said against a metric before a model has run.
+
+    Raises:
+        InputError: there is none of that name, or the samples lack what it needs.
+    """
+    if isinstance(metric, str) and metric not in METRICS:
+        raise InputError(f"no metric is called {metric!r}; there are {', '.join(METRICS)}, or pass a function")
+    if metric == "top1" and samples.labels is None:
         raise InputError("the metric top1 needs labels: a folder with a sub-folder for each class, or labels=")
+
+
+def _check_labels(samples: Samples, outputs: Outputs) -> None:
     found = _classes(outputs)
     count = 0 if found is None else found.shape[1]
-    wrong = [label for label in samples.labels if not 0 <= label < count]
+    wrong = [label for label in samples.labels or () if not 0 <= label < count]
     if found is not None and wrong:
         raise InputError(f"a label is {wrong[0]}, but the model's output has the classes 0 to {count - 1}")

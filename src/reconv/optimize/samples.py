@@ -31,7 +31,7 @@ from reconv.graph import Graph, TensorInfo
 from reconv.recipes import RECIPES, Recipe
 from reconv.recipes.sources import PICTURES, open_source, picture_files, read_picture
 
-__all__ = ["VIDEO_FRAMES", "Feeds", "Samples", "Source", "open_samples"]
+__all__ = ["VIDEO_FRAMES", "Feeds", "Samples", "Source", "open_samples", "spread"]
 
 Array = np.ndarray[Any, Any]
 Feeds: TypeAlias = Mapping[str, Array]
@@ -159,6 +159,8 @@ class _Opener:
             arrays = {inputs[0].name: _batched(frame, len(inputs[0].shape) if inputs[0].has_rank else None)}
         found = check(inputs, arrays)
         for name, array in found.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise InputError(f"{name!r} holds values that are not finite; leave such samples out")
             if self.shapes.setdefault(name, array.shape) != array.shape:
                 raise InputError(f"samples have different shapes: {name!r} {self.shapes[name]} and {array.shape}")
         return found
@@ -228,10 +230,23 @@ def _from_path(path: Path, opener: _Opener, graph: Graph, limit: int | None) -> 
     source = open_source(text)
     if path.suffix.lower() in (".npy", ".npz"):
         return _from_items(source.frames(), opener, str(path), _names(graph), pictures=source.shape is not None)
-    most = limit or VIDEO_FRAMES
-    step = max(1, (source.count or most) // most)
-    frames = [_Frame(np.asarray(f)) for i, f in enumerate(source.frames()) if i % step == 0][:most]
-    return Samples(text, None, True, tuple(frames), opener)
+    frames = spread(source.frames(), source.count, limit or VIDEO_FRAMES)
+    return Samples(text, None, True, tuple(_Frame(np.asarray(frame)) for frame in frames), opener)
+
+
+def spread(frames: Iterable[Any], count: int | None, most: int) -> list[Any]:
+    """At most so many of the frames, evenly spread; of an unknown number never more than twice as many are held."""
+    if count:
+        wanted = {i * count // most for i in range(most)} if count > most else set(range(count))
+        return [frame for i, frame in enumerate(frames) if i in wanted]
+    kept: list[Any] = []
+    step = 1
+    for i, frame in enumerate(frames):
+        if i % step == 0:
+            kept.append(frame)
+        if len(kept) > 2 * most:
+            kept, step = kept[::2], 2 * step
+    return [kept[i * len(kept) // most] for i in range(most)] if len(kept) > most else kept
 
 
 def _from_folder(path: Path, opener: _Opener) -> Samples:

@@ -21,6 +21,7 @@ from reconv.errors import ReconvError, SourceError, one_line
 from reconv.graph import Graph, load, multiply_adds, to_onnx
 from reconv.graph.opset import at_least_opset
 from reconv.graph.shapes import infer
+from reconv.measure import environment
 from reconv.optimize.arms import Arm, Halving, Ladder, Notes
 from reconv.optimize.exchange import exchange
 from reconv.optimize.folding import folded
@@ -53,7 +54,7 @@ RECIPES: tuple[Mapping[str, Any], ...] = (
 )
 MADE_FOR = {"openvino-f32": "openvino"}  # targets that a quantization is made for under another name
 HOW = {
-    "max_degradation": "the metric on samples that no method and no candidate before has seen",
+    "max_degradation": "the metric on samples that nothing was chosen by but which of the last few models is given",
     "max_size_bytes": "the file",
     "max_latency_ms": "median of runs in turns with the untouched model, in sessions of their own",
     "max_memory_bytes": "growth of a process of its own that opens the model and runs it",
@@ -86,15 +87,24 @@ class Base:
 
 def about(task: Task) -> str:
     """Digest of all that the results of a search depend on; the time it may take is none of it."""
-    metric = (
-        task.metric if isinstance(task.metric, str) or task.metric is None else getattr(task.metric, "__name__", "")
-    )
-    parts = [task.limits.to_json(), task.targets, metric, sorted(task.methods), task.threads, task.seed]
+    parts = [task.limits.to_json(), task.targets, _told(task.metric), sorted(task.methods), task.threads, task.seed]
+    parts += [sorted(environment().items())]  # times belong to a machine and its versions
     parts += [task.samples.recipe, task.samples.labels, task.samples.ordered]
     state = hashlib.blake2b(repr(parts).encode(), digest_size=16)
     for feeds in task.samples:
         state.update(input_digest(feeds))
     return derived_key("optimize", graphs.digest(task.graph), state.digest()).hex()
+
+
+def _told(metric: Metric | None) -> str:
+    """What tells a metric from others: its name, and of a function what it does and what it has taken along."""
+    if metric is None or isinstance(metric, str):
+        return str(metric)
+    code = getattr(metric, "__code__", None)
+    if code is None:
+        return f"{type(metric).__qualname__} {metric!r}"  # an object of its own: told apart by how it shows itself
+    held = [cell.cell_contents for cell in getattr(metric, "__closure__", None) or ()]
+    return repr((metric.__module__, metric.__qualname__, code.co_code, code.co_names, code.co_consts, held))
 
 
 def done(task: Task, journal: Journal, memo: Cache | None, say: Say) -> tuple[Graph, OptimizeReport, Mapping[str, Any]]:

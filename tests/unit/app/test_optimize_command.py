@@ -113,6 +113,7 @@ def test_a_limit_that_cannot_be_met_is_one_line_and_nothing_is_written(
         (["--max-size", "big"], "--max-size is a number of bytes"),
         (["--max-memory", "5XB"], "--max-memory is a number of bytes"),
         ([], "no limit is given"),
+        (["--max-degradation", "1"], "would be 100 %; write 1% or 0.01"),
         (["--max-degradation", "1%", "--target", "gpu"], "no target is called 'gpu'"),
         (["--max-degradation", "1%", "--recipe", "cake"], "no recipe is called 'cake'"),
         (["--max-degradation", "1%", "--metric", "luck"], "no metric is called 'luck'"),

@@ -138,3 +138,20 @@ def test_without_torch_training_says_what_to_install(monkeypatch: pytest.MonkeyP
     for call in calls:
         with pytest.raises(MissingError, match=r"pip install 'reconv\[train\]'"):
             call()
+
+
+def test_a_metric_that_cannot_be_is_refused_before_the_work() -> None:
+    said: list[str] = []
+    for metric, why in (("top1", "needs labels"), ("luck", "no metric is called 'luck'")):
+        with pytest.raises(InputError, match=why):
+            reconv.sparsify(residual(), SAMPLES, metric=metric, threads=1, say=said.append)
+    assert "compressing" not in said
+
+
+def test_what_fails_while_it_is_measured_loses_no_work() -> None:
+    def broken(_outputs: list[dict[str, Any]], _expected: list[Any]) -> float:
+        raise ValueError("no such thing")
+
+    made = reconv.sparsify(residual(), SAMPLES, metric=broken, threads=1)
+    assert made.report.measured is None
+    assert any(note.startswith("not measured: ") for note in made.report.notes)

@@ -12,7 +12,7 @@ import pytest
 
 from reconv.errors import InputError, SourceError
 from reconv.graph import Graph, load
-from reconv.optimize.samples import Samples, open_samples
+from reconv.optimize.samples import Samples, open_samples, spread
 from tests.unit.optimize.nets import classifier, pictures
 
 Array = np.ndarray[Any, Any]
@@ -145,6 +145,24 @@ def _free(net: Graph) -> Any:
     for axis, name in ((2, "h"), (3, "w")):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     return model
+
+
+def test_frames_are_taken_evenly_whether_or_not_their_number_is_known() -> None:
+    for count, most in ((795, 500), (10, 4), (3, 8), (1000, 1)):
+        known = spread(iter(range(count)), count, most)
+        unknown = spread(iter(range(count)), None, most)
+        assert len(known) == len(unknown) == min(count, most)
+        for found in (known, unknown):
+            assert found[0] == 0
+            steps = np.diff([*found, count])
+            assert steps.max() <= 2 * count / min(count, most) + 1  # nowhere a long way without one
+
+
+def test_samples_that_are_not_finite_are_refused(graph: Graph) -> None:
+    spoilt = np.zeros((3, 16, 16), np.float32)
+    spoilt[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match="sample 1: 'x' holds values that are not finite"):
+        open_samples([np.zeros_like(spoilt), spoilt], graph)
 
 
 def test_samples_are_a_sequence(graph: Graph) -> None:

@@ -31,6 +31,7 @@ Range = tuple[float, float]
 BINS = 4096  # on either side of zero: at least 8 bins for every code of the full range
 _STEPS = np.linspace(1.0, 0.1, 91)  # shares of the full range that are tried
 _PER_BIN = 32  # values in a bin, in the mean, for an entropy to say something
+_MOST_CLIPPED = 0.05  # of the values, by the entropy
 _LEAST = -149  # 2^k of the least float32
 
 
@@ -153,8 +154,8 @@ def _entropy(histogram: Histogram, percentile: float, symmetric: bool) -> Range:
     def cost(codes: Codes) -> float:
         code = np.rint(centres / codes.scale).astype(np.int64) + codes.zero
         inside = (code >= 0) & (code <= 255)
-        if not inside.any():
-            return np.inf
+        if counts[inside].sum() < (1 - _MOST_CLIPPED) * counts.sum():
+            return np.inf  # what is left may look like itself though little of the whole is in it
         code, kept = code[inside], counts[inside]
         real = kept.copy()
         real[0] += counts[: int(inside.argmax())].sum()  # what is clipped counts at the edges

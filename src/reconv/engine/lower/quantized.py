@@ -142,7 +142,7 @@ def folded(b: Builder, node: Node) -> list[Result] | None:
     if node.op_type == "QuantizeLinear":
         limits = np.iinfo(codes)
         with np.errstate(all="ignore"):
-            steps = np.nan_to_num(np.rint(x / along(scale)), nan=0.0)
+            steps = np.nan_to_num(np.rint(x / along(scale)), nan=-np.inf)  # the lowest code, as in the kernels
         return [np.clip(steps + below, limits.min, limits.max).astype(codes)]
     numbers = x.astype(np.int64) - below
     b.steps[node.outputs[0]] = Steps(numbers, scale.reshape(-1), axis)

@@ -7,6 +7,7 @@ activation, a residual - is done on those sums as floats. Everything else that t
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -25,8 +26,11 @@ def why_float(draft: d.Draft, op: d.Op) -> str:
     """Why a product does not work on codes; "" where it can, and for all other ops."""
     if not isinstance(op, (d.Conv, d.Transposed)):
         return ""
-    if draft.made_by(op.x, c.Dequantize, alone=False) is None:
+    below = draft.made_by(op.x, c.Dequantize, alone=False)
+    if below is None:
         return "its input is not quantized"
+    if draft.codes[below.x].zero != below.x_codes.zero:
+        return "its input is read with another zero point than it was written with"
     if op.grid is None:
         return "its weights are not quantized, or not per output channel"
     numbers = whole(_weight(op), op.grid.scale)
@@ -221,6 +225,10 @@ def averaged(draft: d.Draft, op: d.Op) -> bool:
     first = draft.made_by(below.x, c.Dequantize, alone=False)
     if first is None or (isinstance(below, d.GlobalPool) and below.kind != "avg"):
         return False
+    whole_map = draft.maps[below.x]
+    pixels = whole_map.height * whole_map.width if isinstance(below, d.GlobalPool) else prod(below.kernel)
+    if 255 * pixels >= 2**31:
+        return False  # sums of more than 32 bits
     new: d.Op
     if isinstance(below, d.GlobalPool):
         new = c.GlobalPool8(x=first.x, x_codes=first.x_codes, out=op.out)

@@ -27,7 +27,7 @@ def quantized(reals: d.Floats, codes: d.Codes) -> Bytes:
     """The codes of floats, as the core rounds them."""
     with np.errstate(all="ignore"):
         steps = np.rint(reals * (np.float32(1) / np.float32(codes.scale)))
-    codes_of_it: Bytes = np.clip(np.nan_to_num(steps, nan=0.0) + codes.zero, 0, 255).astype(np.uint8)
+    codes_of_it: Bytes = np.clip(np.nan_to_num(steps, nan=-codes.zero) + codes.zero, 0, 255).astype(np.uint8)
     return codes_of_it
 
 
@@ -74,9 +74,9 @@ def origin(draft: d.Draft, op: c.Quantize) -> tuple[int, list[d.Op]] | None:
 def _elementwise(op: d.Op) -> bool:
     """Whether every element of the result is the same function of the same element of the inputs."""
     match op:
-        case c.Dequantize() | d.Binary():
+        case c.Dequantize():
             return True
-        case d.Unary():
+        case d.Binary() | d.Unary():
             return _plain(op.activation)
         case d.Affine():
             return bool(np.ptp(op.scale) == 0 and np.ptp(op.shift) == 0) and _plain(op.activation)
