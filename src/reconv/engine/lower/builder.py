@@ -65,7 +65,7 @@ class Builder:
     readers: Mapping[str, Sequence[Node]] = field(default_factory=dict)
     makers: Mapping[str, Node] = field(default_factory=dict)
     results: frozenset[str] = frozenset()  # the model's outputs
-    steps: dict[str, Any] = field(default_factory=dict)  # what `quantized.remember` keeps of dequantized constants
+    steps: dict[str, Any] = field(default_factory=dict)  # what `quantized.folded` keeps of dequantized constants
     _arranged: dict[tuple[int, Layout, Geometry, Layout], int] = field(default_factory=dict)
 
     # --- the node's inputs ---
