@@ -21,8 +21,8 @@ def prune(
     ratio: float = typer.Option(0.5, help="Share of the channels that go."),
     importance: str | None = typer.Option(
         None,
-        help="magnitude, activation (needs samples) or taylor (needs samples and torch). Default: activation where there "
-        "are samples, else magnitude.",
+        help="magnitude, activation (needs samples) or taylor (needs samples and torch). Default: activation where "
+        "there are samples, else magnitude.",
     ),
     scope: str = typer.Option("layer", help="layer (each loses the share) or global (all together do)."),
     multiple: int = typer.Option(8, min=1, help="Channels stay in multiples of this."),
