@@ -123,13 +123,19 @@ def reporter(name: str) -> Callable[[Progress], None]:
     return say
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked(description: str | None, arguments: list[str] | None) -> tuple[list[str], int]:
+    """The networks and the number of threads that a command line names."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}; none means all")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
-    for name in options.names or NETWORKS:
-        path = trained(name, threads=options.threads, say=reporter(name))
+    return options.names or list(NETWORKS), options.threads
+
+
+def main(arguments: list[str] | None = None) -> int:
+    names, threads = asked(__doc__, arguments)
+    for name in names:
+        path = trained(name, threads=threads, say=reporter(name))
         record = json.loads(path.with_suffix(".json").read_text())
         print(f"{name}: {record['accuracy']:.2%} of 10,000 test pictures, {record['seconds']:.0f} s, {path}")
     return 0

@@ -13,7 +13,6 @@ The result of each step is kept in .assets/built under a digest of this file and
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sys
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.builders import written
-from benchmarks.fashion import NETWORKS, augmented_feeds, reporter, trained
+from benchmarks.fashion import asked, augmented_feeds, reporter, trained
 from benchmarks.fashion_data import accuracy, samples
 from reconv.compress.depth import drop_blocks
 from reconv.compress.prune import prune
@@ -124,14 +123,11 @@ def quick(name: str, *, threads: int, say: Say | None = None) -> dict[str, Path]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}; none means all")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args(arguments)
-    for name in options.names or NETWORKS:
+    names, threads = asked(__doc__, arguments)
+    for name in names:
         began = time.perf_counter()
-        for step, path in quick(name, threads=options.threads, say=reporter(name)).items():
-            print(f"{name}, {step}: {accuracy(path, threads=options.threads):.2%} of 10,000 test pictures, {path}")
+        for step, path in quick(name, threads=threads, say=reporter(name)).items():
+            print(f"{name}, {step}: {accuracy(path, threads=threads):.2%} of 10,000 test pictures, {path}")
         print(f"{name}: {time.perf_counter() - began:.0f} s")
     return 0
 

@@ -6,7 +6,6 @@ A report holds facts of the graph alone. Milliseconds and the loss are measured 
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from reconv import graph as graphs
-from reconv.graph import Graph, to_onnx
+from reconv.graph import Graph, Made, to_onnx
 
 if TYPE_CHECKING:
     from reconv.compress.forward import Feeds, Forward
@@ -106,23 +104,10 @@ class Report:
 
 
 @dataclass(frozen=True, eq=False)
-class Compressed:
-    """What a method gives. ``model``: an ``onnx.ModelProto``, made anew each time it is asked for."""
+class Compressed(Made):
+    """What a method gives."""
 
-    graph: Graph
     report: Report
-
-    @property
-    def model(self) -> Any:
-        return to_onnx(self.graph)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model; weights go into a file beside it where one file cannot hold them (2 GB).
-
-        Raises:
-            ModelError: the folder does not exist, or the file cannot be written.
-        """
-        graphs.save(self.graph, path)
 
     def noted(self, **changes: Any) -> Compressed:
         """The same graph with these fields of the report changed."""

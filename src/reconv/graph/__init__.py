@@ -1,10 +1,10 @@
 """A model as a graph: load, cut out a part, count its work and what its nodes see.
 
-The only folder that imports onnx and onnx-ir. In the order in which a model flows through:
-`load` (file to `Graph`), `evaluate` (one node on constants), `extract` (a part as a model of its own),
-`parse` (ONNX's text format), `rewrite` (other nodes in the place of some), `remade` (other shapes too), `names`
-(fresh ones), `write` (back to ONNX), `chance` (random operators), `shapes` (of a part, inferred), `sizes` (of a whole
-model), `cost` (multiply-adds), `liveness` (bytes alive), `reach` (receptive field), `digest` (content hash of a model),
+The only folder that imports onnx and onnx-ir. In the order in which a model flows through: `load` (file to `Graph`),
+`evaluate` (one node on constants), `extract` (a part as a model of its own), `parse` (ONNX's text format), `rewrite`
+(other nodes in the place of some), `remade` (other shapes too), `names` (fresh ones), `write` (back to ONNX), `made`
+(what makers of models give), `chance` (random operators), `shapes` (of a part, inferred), `sizes` (of a whole model),
+`cost` (multiply-adds), `liveness` (bytes alive), `reach` (receptive field), `digest` (content hash of a model),
 `structure` (of what each value is computed by).
 """
 
@@ -16,6 +16,7 @@ from reconv.graph.extract import extract, reads
 from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.liveness import live_bytes, peak_bytes, value_bytes
 from reconv.graph.load import Source, load, with_shapes
+from reconv.graph.made import Made, write_whole
 from reconv.graph.names import Names
 from reconv.graph.parse import parse
 from reconv.graph.remade import remade
@@ -27,6 +28,7 @@ from reconv.graph.write import check, save, to_onnx, with_constants
 
 __all__ = [
     "Graph",
+    "Made",
     "Names",
     "Node",
     "Rewrite",
@@ -55,6 +57,7 @@ __all__ = [
     "structure_digest",
     "to_onnx",
     "with_constants",
+    "write_whole",
     "value_bytes",
     "with_shapes",
 ]

@@ -41,7 +41,7 @@ from reconv.graph import Graph, to_onnx
 from reconv.graph import Source as ModelSource
 from reconv.measure import PEERS, Job, Peer, allowed_threads
 from reconv.optimize.folding import folded
-from reconv.optimize.measured import drawn, paired, peer_of
+from reconv.optimize.measured import drawn, paired, peer_of, quantized_for, settle_seconds
 from reconv.optimize.metric import Judge, Metric, check_metric
 from reconv.optimize.samples import Samples, Source, open_samples
 from reconv.optimize.values import RuntimeForward
@@ -108,7 +108,7 @@ def quantize(source: ModelSource, samples: Source, **settings: Any) -> Compresse
         MissingError: a library of an extra is not installed.
     """
     desk, rest = _split(settings)
-    target = desk.target.removesuffix("-f32")
+    target = quantized_for(desk.target)
     return _run(source, samples, desk, lambda g, s, f: quantize_(g, s or (), f, **{"target": target, **rest}))
 
 
@@ -220,7 +220,7 @@ def _split(settings: Mapping[str, Any]) -> tuple[Desk, dict[str, Any]]:
 
 def _for(desk: Desk, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a combination, quantized for the desk's target."""
-    target = {"target": desk.target.removesuffix("-f32")}
+    target = {"target": quantized_for(desk.target)}
     return {**settings, "quantize": {**target, **(settings.get("quantize") or {})}}
 
 
@@ -321,7 +321,7 @@ def _measured(before: Graph, after: Graph, samples: Samples | None, desk: Desk) 
             loads.append(_load_ms(peer, job))
         found["load_ms"] = {"before": loads[0], "after": loads[1]}
         with runners[0] as first, runners[1] as second:
-            settle = 0.0 if desk.count == 1 else 0.003  # pools of threads spin for a while after a run
+            settle = settle_seconds(desk.count)
             found["paired"] = paired(lambda: first(frame), lambda: second(frame), SECONDS, settle).to_json()
             if samples is not None:
                 judged = samples.most(JUDGED)

@@ -7,7 +7,6 @@ The rules and the search are `reconv.exchange`; here they get what they may not 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from reconv.exchange.rule import Rule
 from reconv.exchange.rules import RULES
 from reconv.exchange.search import Search
 from reconv.exchange.view import View, look
-from reconv.graph import Graph, Source, to_onnx
+from reconv.graph import Graph, Made, Source
 from reconv.measure import allowed_threads
 from reconv.optimize.activations import Activations
 from reconv.optimize.exchange_report import Report, Setting
@@ -37,19 +36,10 @@ COSTS = ("measured", *METERS)
 
 
 @dataclass(frozen=True, eq=False)
-class Exchanged:
-    """What `exchange` gives. ``model``: an ``onnx.ModelProto``; the untouched one where nothing was better."""
+class Exchanged(Made):
+    """What `exchange` gives: the untouched model where nothing was better."""
 
-    graph: Graph
     report: Report
-
-    @property
-    def model(self) -> Any:
-        return to_onnx(self.graph)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model; weights go into a file beside it where one file cannot hold them (2 GB)."""
-        graphs.save(self.graph, path)
 
 
 def exchange(

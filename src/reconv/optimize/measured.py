@@ -24,7 +24,7 @@ from reconv.exchange.view import View
 from reconv.graph import extract, load, structure_digest
 from reconv.measure import PEERS, Job, Runner, environment, median_interval
 
-__all__ = ["Measured", "Paired", "paired", "peer_of"]
+__all__ = ["Measured", "Paired", "paired", "peer_of", "quantized_for", "settle_seconds"]
 
 Array = np.ndarray[Any, Any]
 CONFIRMATIONS = 3  # of a whole model that is about to be given
@@ -63,6 +63,16 @@ def peer_of(target: str) -> str:
     if reason := PEERS[TARGETS[target]].missing():
         raise MissingError(reason)
     return TARGETS[target]
+
+
+def settle_seconds(threads: int) -> float:
+    """How long to wait between two runtimes on so many threads: their pools spin for a while after a run."""
+    return 0.0 if threads == 1 else 0.003
+
+
+def quantized_for(target: str) -> str:
+    """The target, in the words of a quantization: OpenVINO's placement is the same in either precision."""
+    return target.removesuffix("-f32")
 
 
 def paired(
@@ -195,8 +205,7 @@ class Measured:
                 path.write_bytes(part)
                 runners.append(PEERS[self._peer].open(Job(str(path), found.shapes, self._threads)))
         try:
-            settle = 0.0 if self._threads == 1 else 0.003
-            return paired(lambda: runners[0](feeds), lambda: runners[1](feeds), seconds, settle)
+            return paired(lambda: runners[0](feeds), lambda: runners[1](feeds), seconds, settle_seconds(self._threads))
         finally:
             for runner in runners:
                 runner.close()

@@ -19,7 +19,7 @@ from reconv.cache import Cache
 from reconv.compress import METHODS
 from reconv.compress.result import Method
 from reconv.errors import InputError
-from reconv.graph import Graph, to_onnx
+from reconv.graph import Made
 from reconv.graph import Source as ModelSource
 from reconv.measure import allowed_threads
 from reconv.optimize.journal import Journal
@@ -34,14 +34,13 @@ __all__ = ["Optimized", "optimize"]
 
 
 @dataclass(frozen=True, eq=False)
-class Optimized:
+class Optimized(Made):
     """What `optimize` gives: the model that keeps the limits, or, where ``met`` is False, the one that came nearest.
 
     profile: how it was made and is to be run, plain data: target, threads, methods with their settings, the precision
     of each layer.
     """
 
-    graph: Graph
     report: OptimizeReport
     profile: Mapping[str, Any]
 
@@ -49,19 +48,6 @@ class Optimized:
     def met(self) -> bool:
         """Whether every limit is kept."""
         return self.report.met
-
-    @property
-    def model(self) -> Any:
-        """An ``onnx.ModelProto``."""
-        return to_onnx(self.graph)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model; weights go into a file beside it where one file cannot hold them (2 GB).
-
-        Raises:
-            ModelError: the folder does not exist, or the file cannot be written.
-        """
-        graphs.save(self.graph, path)
 
 
 def optimize(

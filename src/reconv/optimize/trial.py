@@ -26,7 +26,7 @@ from reconv.measure import PEERS, Job, Runner
 from reconv.optimize.footprint import footprint
 from reconv.optimize.journal import Journal
 from reconv.optimize.limits import Figures
-from reconv.optimize.measured import Paired, paired, peer_of
+from reconv.optimize.measured import Paired, paired, peer_of, settle_seconds
 from reconv.optimize.metric import Judge
 from reconv.optimize.samples import Samples
 
@@ -231,7 +231,7 @@ class Bench:
         return found
 
     def _paired(self, first: Runner, second: Runner) -> Paired:
-        settle = 0.0 if self._threads == 1 else 0.003  # pools of threads spin for a while after a run
+        settle = settle_seconds(self._threads)
         return paired(lambda: first(self._frame), lambda: second(self._frame), SECONDS, settle)
 
     def _forget(self, target: str) -> None:

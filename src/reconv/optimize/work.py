@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,7 +17,7 @@ from reconv.compress.quantize.quantize import OPSET
 from reconv.compress.quantize.scheme import Scheme
 from reconv.compress.result import Method
 from reconv.errors import ReconvError, SourceError, one_line
-from reconv.graph import Graph, load, multiply_adds, to_onnx
+from reconv.graph import Graph, load, multiply_adds, to_onnx, write_whole
 from reconv.graph.opset import at_least_opset
 from reconv.graph.shapes import infer
 from reconv.measure import environment
@@ -28,6 +27,7 @@ from reconv.optimize.folding import folded
 from reconv.optimize.journal import Journal
 from reconv.optimize.layerwise import layer_names, one_by_one
 from reconv.optimize.limits import Limits, evidence
+from reconv.optimize.measured import quantized_for
 from reconv.optimize.metric import Judge, Metric
 from reconv.optimize.optimize_report import Baseline, OptimizeReport, OptimizeSetting, Proved, profile_of
 from reconv.optimize.samples import Samples
@@ -52,7 +52,6 @@ RECIPES: tuple[Mapping[str, Any], ...] = (
     {"calibration": "minmax", "equalize": False},
     {"calibration": "entropy", "equalize": False},
 )
-MADE_FOR = {"openvino-f32": "openvino"}  # targets that a quantization is made for under another name
 HOW = {
     "max_degradation": "the metric on samples that nothing was chosen by but which of the last few models is given",
     "max_size_bytes": "the file",
@@ -193,7 +192,11 @@ def based(task: Task, fit: Samples, journal: Journal, memo: Cache | None, say: S
         start = time.perf_counter()
         said, graph = _exchanged(task, fit, memo)
         if path is not None and graph is not None:
-            _write_whole(path, to_onnx(graph).SerializeToString())
+            try:
+                write_whole(path, to_onnx(graph).SerializeToString())
+            except OSError as error:
+                reason = error.strerror or one_line(error)
+                raise SourceError(f"{path} cannot be written: {reason}; make room") from error
         seconds = round(time.perf_counter() - start, 3)
         digest = "" if graph is None else graphs.digest(graph)
         journal.add("base", {"said": said, "digest": digest, "seconds": seconds})
@@ -231,20 +234,6 @@ def _exchanged(task: Task, fit: Samples, memo: Cache | None) -> tuple[str, Graph
     return f"{swaps} swap{'s' * (swaps != 1)}{gain}", load(to_onnx(found.graph))
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    """All of it or nothing."""
-    part = Path(f"{path}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SourceError(f"{path} cannot be written: {error.strerror or one_line(error)}; make room") from error
-
-
 def swept(task: Task, base: Graph, fit: Samples, journal: Journal, say: Say) -> list[Sensitivity]:
     """What 8 bits cost layer by layer; nothing where no layer can be quantized or nobody may quantize."""
     layers = layer_names(base) if "quantize" in task.methods else ()
@@ -252,7 +241,7 @@ def swept(task: Task, base: Graph, fit: Samples, journal: Journal, say: Say) -> 
     if all(key in journal for key in known):
         return [Sensitivity(name, journal[key]["loss"], journal[key]["error"]) for key, name in known.items()]
     few = fit.most(SWEPT)
-    made_for = MADE_FOR.get(task.targets[0], task.targets[0])
+    made_for = quantized_for(task.targets[0])
     variants = one_by_one(base, few.most(RANGED), RuntimeForward(task.threads), Scheme(target=made_for))
     runs = Runs(base, few, layers, Cache(CACHE_BYTES, "lru"), task.threads)
     return sensitivities(runs, variants, Judge(few, runs.original(), task.metric), journal=journal, say=say)
@@ -276,7 +265,7 @@ def _arms(task: Task, base: Graph, costs: list[Sensitivity], shapes: Mapping[str
     arms: list[Arm] = []
     for target in task.targets:
         if costs:
-            made_for = MADE_FOR.get(target, target)
+            made_for = quantized_for(target)
             arms.append(Halving(notes, target, [{**recipe, "target": made_for} for recipe in RECIPES]))
         for name, method in task.methods.items():
             if "quantize" not in name:  # what others give is quantized by arms of its own, with what was found

@@ -10,8 +10,6 @@ import hashlib
 import io
 import json
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from torch import nn
 
 from reconv.compress.train.course import Course, Progress
 from reconv.errors import InputError, SourceError, one_line
+from reconv.graph import write_whole
 
 __all__ = ["Course", "Judge", "Loss", "Outcome", "Progress", "Say", "limited_threads", "train"]
 
@@ -208,7 +207,7 @@ class _Run:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         try:
-            _write_whole(Path(self.course.checkpoint), buffer.getvalue())
+            write_whole(Path(self.course.checkpoint), buffer.getvalue())
         except OSError as error:
             note = f"the checkpoint {self.course.checkpoint} was not written at step {self.step}: {one_line(error)}"
             if not any("was not written" in said for said in outcome.notes):
@@ -242,18 +241,6 @@ def _fingerprint(module: nn.Module, course: Course, besides: list[Any]) -> str:
         state.update(f"{name} {tuple(tensor.shape)}".encode())
         state.update(tensor.detach().contiguous().numpy().tobytes())
     return state.hexdigest()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
 
 
 @contextmanager
