@@ -63,11 +63,6 @@ void bind_codes(nb::class_<Plan>& plan) {
         .def("table8", [](Plan& p, int x, int out, const Array<uint8_t>& table) {
             return p.table8(x, out, {table.data(), table.data() + table.size()});
         }, "x"_a, "out"_a, "table"_a)
-        .def("add8", [](Plan& p, int a, int b, int out, float a_scale, int a_zero, float b_scale, int b_zero, float out_scale, int out_zero,
-                        nb::tuple activation) {
-            return binary8(p, a, b, out, "add", a_scale, a_zero, b_scale, b_zero, out_scale, out_zero, std::move(activation));
-        }, "a"_a, "b"_a, "out"_a, "a_scale"_a, "a_zero"_a, "b_scale"_a, "b_zero"_a, "out_scale"_a, "out_zero"_a,
-             "activation"_a = nb::make_tuple("none"))
         .def("binary8", &binary8, "a"_a, "b"_a, "out"_a, "kind"_a, "a_scale"_a, "a_zero"_a, "b_scale"_a, "b_zero"_a, "out_scale"_a,
              "out_zero"_a, "activation"_a = nb::make_tuple("none"))
         .def("average_pool8", [](Plan& p, int x, int out, Pair kernel, Pair strides, Pair pads, Pair ends, Pair dilations,

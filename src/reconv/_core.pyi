@@ -102,19 +102,6 @@ class Plan:
     def requantize(self, x: int, out: int, x_scale: float, x_zero: int, out_scale: float, out_zero: int) -> int: ...
     def table8(self, x: int, out: int, table: NDArray[np.uint8]) -> int:
         """Code i becomes table[i]."""
-    def add8(
-        self,
-        a: int,
-        b: int,
-        out: int,
-        a_scale: float,
-        a_zero: int,
-        b_scale: float,
-        b_zero: int,
-        out_scale: float,
-        out_zero: int,
-        activation: Activation = ("none",),
-    ) -> int: ...
     def binary8(
         self,
         a: int,

@@ -51,10 +51,6 @@ class Plan(FloatPlan):
         assert table.dtype == np.uint8
         return self._local(out, (x,), lambda a: table[a.astype(np.int64)])
 
-    def add8(self, a: int, b: int, out: int, *scales: Any) -> int:
-        assert self.maps[a].size == self.maps[b].size
-        return self.binary8(a, b, out, "add", *scales)
-
     def binary8(self, a: int, b: int, out: int, kind: str, *scales: Any) -> int:
         *numbers, activation = scales
         first, second, result = (tuple(numbers[i : i + 2]) for i in (0, 2, 4))

@@ -58,6 +58,7 @@ def check(model: onnx.ModelProto, x: Array, core: str, exact: bool) -> Lowered:
         state.read(border.index, y)
         # a float output that no island is before is a sum in whole numbers, or a code: the same bits
         np.testing.assert_allclose(y, values[border.name], rtol=2e-5, atol=2e-5, err_msg=border.name)
+    assert comparison.names, "no map of codes was looked at"
     assert exact or comparison.ties <= 8
     return lowered
 

@@ -42,8 +42,6 @@ def append(plan: _core.Plan, op: d.Op, reads: list[int], out: int, codes: d.Code
             return plan.average_pool8(x, out, *window, *op.x_codes, *codes)
         case c.Binary8():
             scales = *op.a_codes, *op.b_codes, *codes
-            if op.kind == "add" and plan.size(x) == plan.size(reads[1]):
-                return plan.add8(x, reads[1], out, *scales, op.activation)
             return plan.binary8(x, reads[1], out, op.kind, *scales, op.activation)
     raise AssertionError(f"no such op: {op}")
 

@@ -59,7 +59,7 @@ CODE_RULES: tuple[tuple[Rule, ...], ...] = (
         eight.averaged,  # quantize(mean(dequantize(x))) -> mean8(x)
     ),
     (
-        eight.binary,  # quantize(dequantize(a) + dequantize(b)) -> add8(a, b)
+        eight.binary,  # quantize(dequantize(a) + dequantize(b)) -> binary8(a, b)
         eight.composed,  # table(table(x)) -> table(x)
         eight.added,  # conv8(x) + y -> conv8(x) with a residual
         codes.framed,  # conv8(pad(x, zero)) -> conv8(x) with larger pads
