@@ -111,7 +111,9 @@ def amount(limit: str, value: float | None) -> str:
         return "unknown" if value is None else "no number"
     if limit == "max_degradation":
         return _metric(value)
-    return f"{value:.3f} ms" if limit == "max_latency_ms" else in_bytes(value)
+    if limit == "max_latency_ms":
+        return f"{value:.3f} ms" if value >= 0.001 else f"{value:.2g} ms"  # never 0 where it is not
+    return in_bytes(value)
 
 
 def _metric(value: float) -> str:

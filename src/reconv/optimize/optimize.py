@@ -82,7 +82,8 @@ def optimize(
             `reconv.optimize.metric`.
         target: the runtime that it is for, or several, of which the best is taken: "onnxruntime", "reconv",
             "openvino", "openvino-f32".
-        methods: that may be applied; None: all of METHODS that need neither a loss nor training.
+        methods: that may be applied; None: all of METHODS that need neither a loss nor training, but for the
+            combinations, which the search puts together itself.
         seconds: of trials, after which nothing new begins; the proof of what was found comes on top.
         journal: a file where every result is kept as soon as it is there. The same call with the same journal goes on
             where it was stopped, and ends as it would have without the stop.
@@ -107,7 +108,11 @@ def optimize(
         peer_of(each)
     count = allowed_threads() if threads is None else threads
     found = open_samples(samples, graph, recipe=recipe, size=size, labels=labels)
-    usable = {name: method for name, method in METHODS.items() if method.needs <= {"samples"}}
+    usable = {
+        name: method
+        for name, method in METHODS.items()
+        if method.needs <= {"samples"} and (name == "quantize" or "quantize" not in name)
+    }
     known = usable if methods is None else dict(methods)
     task = Task(graph, found, limits, targets, metric, known, count, seed, seconds)
     made, report, profile = done(task, Journal(journal, about(task)), memo, say)

@@ -151,8 +151,9 @@ def done(task: Task, journal: Journal, memo: Cache | None, say: Say) -> tuple[Gr
         task.seconds,
         shapes,
     )
+    seen = [*found.trials, *(each.trial for each in proved)]
     closest = {
-        each.limit: min(value for trial in found.trials if (value := trial.figures.of(each.limit)) is not None)
+        each.limit: min(value for trial in seen if (value := trial.figures.of(each.limit)) is not None)
         for each in proved[-1].evidence
         if not each.met
     }
@@ -268,7 +269,7 @@ def _arms(task: Task, base: Graph, costs: list[Sensitivity], shapes: Mapping[str
             made_for = quantized_for(target)
             arms.append(Halving(notes, target, [{**recipe, "target": made_for} for recipe in RECIPES]))
         for name, method in task.methods.items():
-            if "quantize" not in name:  # what others give is quantized by arms of its own, with what was found
+            if name != "quantize":  # what others give is quantized by arms of its own, with what was found
                 arms.append(Ladder(notes, target, name, list(method.settings(base))))
     return arms
 

@@ -223,6 +223,12 @@ def test_no_samples_and_no_model() -> None:
 
 
 @pytest.mark.usefixtures("steady")
+def test_a_combination_that_is_handed_in_is_tried() -> None:
+    result = ask(Limits(max_degradation=0.9), methods={"prune_quantize": Blur()})
+    assert any(step.method == "prune_quantize" for each in result.report.trials for step in each.candidate.steps)
+
+
+@pytest.mark.usefixtures("steady")
 def test_few_samples_are_said_to_be_few() -> None:
     result = optimize(
         to_onnx(classifier()), pictures(2), Limits(max_degradation=0.5), methods={"quantize": Quantize()}, threads=1
