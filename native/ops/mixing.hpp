@@ -19,7 +19,7 @@ class Mixing : public Base {
 public:
     using Element = typename Base::Element;
     using Block = typename Base::Block;
-    using Weight = std::conditional_t<sizeof(Element) == 1, int8_t, float>;
+    using Weight = typename Lanes<decltype(Block::args)>::Weight;
 
     template <class... Rest>
     Mixing(int x, int out_channels, int kernel_y, int kernel_x, const Rest&... rest)
