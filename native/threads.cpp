@@ -11,6 +11,7 @@
 #include <string>
 
 #if defined(__linux__)
+#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -90,7 +91,25 @@ Threads::Scratch& Threads::callers_scratch() {
     return scratch;
 }
 
-Threads::Session::Session(Threads& team) : team_(team), owned_(!team.workers_.empty() && team.busy_.try_lock()) {}
+void Threads::keep_off_callers_processor() {
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    if (here == callers_processor_ || here < 0 || here >= CPU_SETSIZE) return;
+    callers_processor_ = here;
+    cpu_set_t now;
+    if (pthread_getaffinity_np(workers_.front().native_handle(), sizeof now, &now) != 0) return;  // more than a set holds
+    if (!kept_off_ || !CPU_EQUAL(&now, &left_)) allowed_ = now;  // somebody else has said where the members may run
+    left_ = allowed_;
+    CPU_CLR(here, &left_);
+    if (CPU_COUNT(&left_) == 0) left_ = allowed_;
+    kept_off_ = true;
+    for (auto& thread : workers_) pthread_setaffinity_np(thread.native_handle(), sizeof left_, &left_);
+#endif
+}
+
+Threads::Session::Session(Threads& team) : team_(team), owned_(!team.workers_.empty() && team.busy_.try_lock()) {
+    if (owned_) team.keep_off_callers_processor();
+}
 
 Threads::Session::~Session() {
     if (!owned_) return;

@@ -10,6 +10,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 namespace reconv {
 
 // One of `count` threads that go through the same work side by side.
@@ -78,10 +82,19 @@ private:
     };
     static Scratch& callers_scratch();
     void worker(int id);
+    // Lets the members run on every allowed processor but the caller's. A kernel that sees a virtual processor halted
+    // takes it for busy and wakes a member beside its caller, where it only gets what the caller leaves: a step of 1.6 ms
+    // then took 2.7.
+    void keep_off_callers_processor();
 
     std::vector<std::thread> workers_;
     std::vector<std::unique_ptr<Scratch>> scratch_;  // of each worker
     std::mutex busy_;
+#if defined(__linux__)
+    int callers_processor_ = -1;  // this and the next are the session's
+    bool kept_off_ = false;
+    cpu_set_t allowed_{}, left_{};  // where members may run, and that without the caller's processor
+#endif
     std::atomic<uint32_t> generation_{0};  // every change wakes the workers
     std::atomic<uint64_t> offered_{0};     // bit per member that may still join; taking one's bit is the permission to run
     std::atomic<int> finished_{0};         // members that joined and are through

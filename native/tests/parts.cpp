@@ -1,4 +1,6 @@
 // Stale sets against loops over bits, teams that start and stop, and the store of weights.
+#include <atomic>
+#include <chrono>
 #include <functional>
 #include <stdexcept>
 #include <thread>
@@ -165,6 +167,40 @@ void test_team(Random& random) {
     check(refused, "a team of no threads is refused");
 }
 
+// A caller that goes from processor to processor, on a thread of its own: members follow to the others that are allowed.
+void test_processors() {
+#if defined(__linux__)
+    std::thread caller([] {
+        cpu_set_t allowed;
+        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+        Threads team(3);
+        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+            if (!CPU_ISSET(cpu, &allowed)) continue;
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            sched_setaffinity(0, sizeof one, &one);
+            std::atomic<int> beside{0}, outside{0}, came{0};
+            const std::thread::id self = std::this_thread::get_id();
+            for (int run = 0; run < 20; run++)
+                Threads::Session(team).run([&](float*) {
+                    if (std::this_thread::get_id() == self) {  // until a member is here, for a moment
+                        for (int i = 0; i < 200 && came == 0; i++) std::this_thread::sleep_for(std::chrono::microseconds(50));
+                        return;
+                    }
+                    const int mine = sched_getcpu();
+                    came++;
+                    beside += mine == cpu;
+                    outside += !CPU_ISSET(mine, &allowed);
+                });
+            check(CPU_COUNT(&allowed) == 1 || beside == 0, "a member runs on its caller's processor");
+            check(outside == 0, "a member runs where it is not allowed to");
+            check(came > 0, "no member came");
+        }
+    });
+    caller.join();
+#endif
+}
 
 // Each member writes in its turn what the others read after the wait.
 void test_together(Random& random) {
