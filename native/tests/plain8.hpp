@@ -18,18 +18,6 @@ inline int plain_code(float real, float inverse, int zero) {
     return static_cast<int>(std::nearbyint(std::min(t, static_cast<float>(255 - zero)))) + zero;
 }
 
-inline float bits_to_float(uint32_t bits) {
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
-}
-
-inline uint32_t float_to_bits(float value) {
-    uint32_t bits;
-    std::memcpy(&bits, &value, 4);
-    return bits;
-}
-
 inline float plain_silu(float x) {
     const float t = std::min(std::max(x * -1.44269504f, -125.f), 125.f);
     const float n = static_cast<float>(std::nearbyint(t)), f = t - n;
@@ -39,12 +27,7 @@ inline float plain_silu(float x) {
         p = product + c;
     }
     const float d = std::ldexp(p, static_cast<int>(n)) + 1.f;
-    float q = bits_to_float(0x7ef311c7u - float_to_bits(d));
-    for (int i = 0; i < 3; i++) {
-        const float dq = d * q;
-        q = q * (2.f - dq);
-    }
-    return x * q;
+    return x / d;
 }
 
 inline float plain_activation(float x, Activation kind, float low, float high) {

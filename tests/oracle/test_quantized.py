@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from reconv import _core
+from reconv.compress.quantize import TARGETS, quantize
 from reconv.engine.lower import Lowered, lower
-from reconv.graph import load
+from reconv.graph import load, to_onnx
+from reconv.optimize.values import RuntimeForward
 from tests.oracle import slow_codes
 from tests.oracle.quantized_checks import compare
 from tests.oracle.quantized_drawn import draw_model
@@ -97,6 +99,30 @@ def test_most_of_what_is_drawn_runs_in_8_bits() -> None:
     eight = sum("in 8 bits" in reason or "no output" in reason for reason in reasons)
     assert len(reasons) > 40
     assert eight == len(reasons)
+
+
+@pytest.mark.parametrize("core", ["slow", _core.default_isa()])
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("channels", "starts"), [(3, "00 10 01 11"), (4, "00 10 01 11"), (3, "11 00"), (3, "00 01")])
+def test_a_stride_of_codes_is_taken_by_the_convolution(core: str, target: str, channels: int, starts: str) -> None:
+    """Focus layers: parts of a map side by side as channels. Such of 3 channels do not begin at whole words of codes."""
+    random = np.random.default_rng(3)
+    parts = starts.split()
+    slices = "\n".join(f"a{part} = Slice (x, s{part}, e, ax, two)" for part in parts)
+    joined = ", ".join(f"a{part}" for part in parts)
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 13]> g (float[1,{channels},8,12] x) => (float y) {{ {slices}
+        g = Concat <axis = 1> ({joined}) y = Conv <pads = [1,1,1,1]> (g, w) }}"""
+    )
+    constants = {f"s{part}": np.array([int(part[0]), int(part[1])]) for part in parts}
+    constants |= {"e": np.array([8, 12]), "ax": np.array([2, 3]), "two": np.array([2, 2])}
+    weight = random.normal(0, 0.5, (8, channels * len(parts), 3, 3)).astype(np.float32)
+    for name, value in {**constants, "w": weight}.items():
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    x = random.normal(0, 1, (1, channels, 8, 12)).astype(np.float32)
+    graph = quantize(load(model), [{"x": x}], RuntimeForward(1), target=target, equalize=False).graph
+    lowered = check(to_onnx(graph), x, core, exact=True)
+    assert len(lowered.plan.op_macs()) <= 3  # quantize, conv, dequantize
 
 
 @pytest.mark.parametrize("what", ["weights", "bias", "zero", "scale"])

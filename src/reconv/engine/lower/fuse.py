@@ -63,6 +63,8 @@ CODE_RULES: tuple[tuple[Rule, ...], ...] = (
         eight.composed,  # table(table(x)) -> table(x)
         eight.added,  # conv8(x) + y -> conv8(x) with a residual
         codes.framed,  # conv8(pad(x, zero)) -> conv8(x) with larger pads
+        moves.picked_twice,  # x[a::s][b::t] -> x[a + s*b :: s*t], of codes as well
+        codes.focused,  # conv8(concat(x[0::s, 0::s], x[1::s, 0::s], ...)) -> conv8(x) with a larger kernel and stride
     ),
     (eight.looked_up,),  # table(conv8(x)) -> conv8(x) that looks its codes up
 )

@@ -11,8 +11,9 @@ import numpy as np
 
 from reconv.engine.lower import draft as d
 from reconv.engine.lower import draft_codes as c
+from reconv.engine.lower.rules_moves import strided, times
 
-__all__ = ["framed", "joined", "pulled", "pushed", "pushed_into_parts", "requantized", "twins"]
+__all__ = ["focused", "framed", "joined", "pulled", "pushed", "pushed_into_parts", "requantized", "twins"]
 
 Moving = d.Copy | d.Gather | d.Pick | d.Pad | d.View | d.MaxPool | d.Resize
 
@@ -136,6 +137,32 @@ def requantized(draft: d.Draft, op: d.Op) -> bool:
     else:
         draft.put([op], [c.Requantize(x=below.x, x_codes=below.x_codes, out=op.out, nodes=op.nodes)])
     draft.sweep()
+    return True
+
+
+def focused(draft: d.Draft, op: d.Op) -> bool:
+    """conv8 of the concat of what a stride leaves of x, all of one scale -> conv8 of x with larger strides.
+
+    Parts that do not begin at whole words of codes are joined as floats, which takes nothing from them.
+    """
+    if not isinstance(op, c.Conv8) or op.groups != 1 or op.dilations != (1, 1):
+        return False
+    again = draft.made_by(op.x, c.Quantize)
+    whole = draft.made_by(op.x if again is None else again.x, d.Assemble)
+    if whole is None:
+        return False
+    floats = [draft.made_by(part, c.Dequantize) for part, _ in whole.parts] if again is not None else []
+    codes = {draft.codes[op.x], op.x_codes} | {f.x_codes for f in floats if f is not None}
+    places = [place for _, place in whole.parts]
+    maps = [part for part, _ in whole.parts] if again is None else [-1 if f is None else f.x for f in floats]
+    picks = [draft.made_by(x, d.Pick) for x in maps]
+    found = strided(draft, list(zip(picks, places, strict=True)), op.weight)
+    if found is None or codes | {draft.codes[found.x]} != {op.x_codes}:
+        return False
+    between = [other for other in (again, *floats) if other is not None]
+    strides, pads = times(op.strides, found.steps), times(op.pads, found.steps)
+    new = replace(op, x=found.x, weight=found.weight, strides=strides, pads=pads)
+    draft.swap([op, whole, *between, *found.gone], new)
     return True
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from reconv.engine.lower import draft as d
 
-__all__ = ["flat_views", "focus", "picked_twice", "zero_frame"]
+__all__ = ["flat_views", "focus", "picked_twice", "strided", "times", "zero_frame"]
 
 
 def picked_twice(draft: d.Draft, op: d.Op) -> bool:
@@ -23,50 +25,70 @@ def picked_twice(draft: d.Draft, op: d.Op) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Strided:
+    """A convolution of ``x`` in place of one of a concat of its parts; ``gone``: what is not needed for it any more."""
+
+    x: int
+    steps: d.Pair
+    weight: np.ndarray[Any, Any]
+    gone: list[d.Op]
+
+
 def focus(draft: d.Draft, op: d.Op) -> bool:
     """conv(concat(x[0::s, 0::s], x[1::s, 0::s], ...)) -> conv of x with a kernel and strides s times as large.
 
-    Tap (i, j) of the part that starts at (oy, ox) reads x at s*i + oy, s*j + ox; the taps of several parts never meet
-    when their starts differ. Padding by p pixels of the parts is padding by s*p of x when x is a multiple of s.
+    Padding by p pixels of the parts is padding by s*p of x when x is a multiple of s.
     """
     if not isinstance(op, d.Conv) or op.groups != 1 or op.dilations != (1, 1):
         return False
     whole = draft.made_by(op.x, d.Assemble)
-    if whole is None:
+    parts = [] if whole is None else [(draft.made_by(part, d.Pick), place) for part, place in whole.parts]
+    found = strided(draft, parts, op.weight)
+    if whole is None or found is None:
         return False
-    picks = [draft.made_by(part, d.Pick) for part, _ in whole.parts]
-    first = picks[0]
-    if first is None or any(
-        pick is None or pick.x != first.x or pick.steps != first.steps or max(pick.start) >= max(first.steps)
-        for pick in picks
-    ):
-        return False
-    chosen = [pick for pick in picks if pick is not None]
+    strides, pads = times(op.strides, found.steps), times(op.pads, found.steps)
+    draft.swap([op, whole, *found.gone], replace(op, x=found.x, weight=found.weight, strides=strides, pads=pads))
+    return True
+
+
+def times(a: d.Pair, b: d.Pair) -> d.Pair:
+    """The product along each axis."""
+    return a[0] * b[0], a[1] * b[1]
+
+
+def strided(
+    draft: d.Draft, parts: Sequence[tuple[d.Pick | None, d.Channels | d.Pixels]], weight: np.ndarray[Any, Any]
+) -> Strided | None:
+    """The weight (Cout, Cin, kh, kw) of a concat of the parts as one of what they are picked from.
+
+    Tap (i, j) of the part that starts at (oy, ox) reads x at s*i + oy, s*j + ox; the taps of several parts never meet
+    when their starts differ. None where they might, where the parts are not what a stride leaves of one map, and where
+    most of the taps would be zeros.
+    """
+    chosen = [pick for pick, _ in parts if pick is not None]
+    if not chosen or len(chosen) < len(parts):
+        return None
+    first = chosen[0]
+    if any(p.x != first.x or p.steps != first.steps or max(p.start) >= max(first.steps) for p in chosen):
+        return None
     steps, source = first.steps, draft.maps[first.x]
     starts = [pick.start for pick in chosen]
     inside = all(o < s for start in starts for o, s in zip(start, steps, strict=True))
     sizes = {draft.maps[pick.out] for pick in chosen}
     expected = (source.height // steps[0], source.width // steps[1], source.channels)
     divides = source.height % steps[0] == 0 and source.width % steps[1] == 0
-    sparse = 2 * len(starts) < steps[0] * steps[1]  # mostly zero taps: not worth it
+    sparse = 2 * len(starts) < steps[0] * steps[1]
     if sparse or len(set(starts)) < len(starts) or not inside or not divides or sizes != {expected}:
-        return False
-    out_channels, _, height, width = op.weight.shape
-    weight = np.zeros((out_channels, source.channels, height * steps[0], width * steps[1]), np.float32)
-    for pick, (_, place) in zip(chosen, whole.parts, strict=True):
+        return None
+    out_channels, _, height, width = weight.shape
+    wide = np.zeros((out_channels, source.channels, height * steps[0], width * steps[1]), weight.dtype)
+    for pick, place in zip(chosen, (place for _, place in parts), strict=True):
         if not isinstance(place, d.Channels):
-            return False
-        part = op.weight[:, place.first : place.first + place.count]
-        weight[:, :, pick.start[0] :: steps[0], pick.start[1] :: steps[1]] = part
-    new = replace(
-        op,
-        x=first.x,
-        weight=weight,
-        strides=(op.strides[0] * steps[0], op.strides[1] * steps[1]),
-        pads=(op.pads[0] * steps[0], op.pads[1] * steps[1]),
-    )
-    draft.swap([op, whole, *chosen], new)
-    return True
+            return None
+        part = weight[:, place.first : place.first + place.count]
+        wide[:, :, pick.start[0] :: steps[0], pick.start[1] :: steps[1]] = part
+    return Strided(first.x, steps, wide, list(chosen))
 
 
 def zero_frame(draft: d.Draft, op: d.Op) -> bool:
