@@ -105,7 +105,7 @@ def test_most_of_what_is_drawn_runs_in_8_bits() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("channels", "starts"), [(3, "00 10 01 11"), (4, "00 10 01 11"), (3, "11 00"), (3, "00 01")])
 def test_a_stride_of_codes_is_taken_by_the_convolution(core: str, target: str, channels: int, starts: str) -> None:
-    """Focus layers: parts of a map side by side as channels. Such of 3 channels do not begin at whole words of codes."""
+    """Focus layers: parts of a map side by side as channels; those of 3 do not begin at whole words of codes."""
     random = np.random.default_rng(3)
     parts = starts.split()
     slices = "\n".join(f"a{part} = Slice (x, s{part}, e, ax, two)" for part in parts)
