@@ -21,7 +21,7 @@ std::span<const T> span_of(const std::optional<Array<T>>& array) {
 int conv8(Plan& plan, int x, int out, const Array<int8_t>& weight, const std::optional<Ints>& bias, const Floats& weight_scale, float x_scale,
           int x_zero, float out_scale, int out_zero, Pair strides, Pair pads, Pair dilations, int groups, nb::tuple activation,
           const std::optional<Floats>& shift, int residual, float residual_scale, int residual_zero, float sum_scale, int sum_zero,
-          nb::tuple activation_after, bool cut, int64_t macs, const std::optional<Array<uint8_t>>& table) {
+          nb::tuple activation_after, bool cut, int64_t macs, const std::optional<Array<uint8_t>>& table, const std::optional<Floats>& factor) {
     if (weight.ndim() != 4) throw std::invalid_argument("conv8: the weight is (out channels, in channels / groups, height, width)");
     const auto dimension = [&](size_t i) { return static_cast<int>(weight.shape(i)); };
     const Weights8 weights{{weight.data(), weight.size()}, {dimension(0), dimension(1), dimension(2), dimension(3)},
@@ -34,6 +34,7 @@ int conv8(Plan& plan, int x, int out, const Array<int8_t>& weight, const std::op
     p.residual = residual;
     p.x = {x_scale, x_zero}, p.out = {out_scale, out_zero}, p.residual_coding = {residual_scale, residual_zero}, p.sum = {sum_scale, sum_zero};
     if (table) p.table.assign(table->data(), table->data() + table->size());
+    if (const auto values = span_of(factor); factor) p.factor.assign(values.begin(), values.end());
     p.coded_sum = residual >= 0 && sum_scale != 0.f;
     return plan.conv8(x, out, weights, p, cut, macs);
 }
@@ -52,7 +53,7 @@ void bind_codes(nb::class_<Plan>& plan) {
         .def("conv8", &conv8, "x"_a, "out"_a, "weight"_a, "bias"_a.none(), "weight_scale"_a, "x_scale"_a, "x_zero"_a, "out_scale"_a,
              "out_zero"_a, "strides"_a, "pads"_a, "dilations"_a, "groups"_a, "activation"_a = nb::make_tuple("none"), "shift"_a = nb::none(),
              "residual"_a = -1, "residual_scale"_a = 1.f, "residual_zero"_a = 0, "sum_scale"_a = 0.f, "sum_zero"_a = 0,
-             "activation_after"_a = nb::make_tuple("none"), "cut"_a = true, "macs"_a = 0, "table"_a = nb::none())
+             "activation_after"_a = nb::make_tuple("none"), "cut"_a = true, "macs"_a = 0, "table"_a = nb::none(), "factor"_a = nb::none())
         .def("quantize", [](Plan& p, int x, int out, float scale, int zero) { return p.quantize(x, out, {scale, zero}); }, "x"_a, "out"_a,
              "scale"_a, "zero"_a)
         .def("dequantize", [](Plan& p, int x, int out, float scale, int zero) { return p.dequantize(x, out, {scale, zero}); }, "x"_a,

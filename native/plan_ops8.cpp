@@ -60,6 +60,8 @@ int Plan::conv8(int x, int out, const Weights8& weights, const Conv8Params& para
     require(std::all_of(weights.scale.begin(), weights.scale.end(), [](float s) { return std::isfinite(s); }), "conv8: a weight scale is not finite");
     check_coding(params.x, "conv8");
     if (o.codes) check_coding(params.out, "conv8");
+    require(params.factor.empty() || (o.codes && static_cast<int>(params.factor.size()) == outputs), "conv8: one factor per output channel, where it makes codes");
+    require(std::all_of(params.factor.begin(), params.factor.end(), [](float f) { return f > 0.f && std::isfinite(f); }), "conv8: a factor is positive and finite");
     require(params.table.empty() || (o.codes && params.table.size() == 256), "conv8: a table has 256 codes and makes codes");
     if (params.coded_sum) check_coding(params.sum, "conv8");
     require(sums_fit(weights, params.x.zero), "conv8: sums do not fit 32 bits");

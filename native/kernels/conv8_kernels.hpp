@@ -2,9 +2,9 @@
 #pragma once
 
 // A clip before codes is one of the codes' bounds.
-template <bool CODES, bool RESIDUAL>
+template <bool CUTS>
 INLINE Coding coding_of(const Finish8& finish) {
-    if (CODES && !RESIDUAL && finish.activation == Activation::clip) return coding(finish.inverse, finish.zero, finish.low, finish.high);
+    if (CUTS && finish.activation == Activation::clip) return coding(finish.inverse, finish.zero, finish.low, finish.high);
     return coding(finish.inverse, finish.zero);
 }
 
@@ -13,13 +13,13 @@ INLINE bool clips_above(const Finish8& finish) { return finish.low * finish.inve
 
 // Sums of the channels [from, from + channels) to what they become; sums: [pixel][row], the pixels in pairs. What is done is
 // copied first: codes that are written could be part of it, as far as the compiler knows.
-template <Activation ACTIVATION, bool RESIDUAL, bool CODES>
+template <Activation ACTIVATION, bool RESIDUAL, bool CODES, bool FACTOR>
 void finish_sums(const BlockArgs8& args, const int32_t* sums, int pixels, int row, int from, int channels) {
-    constexpr bool kClipsCodes = ACTIVATION == Activation::clip && CODES && !RESIDUAL;
+    constexpr bool kClipsCodes = ACTIVATION == Activation::clip && CODES && !RESIDUAL && !FACTOR;
     const Finish8 finish = *args.finish;
-    const Coding to = coding_of<CODES, RESIDUAL>(finish);
+    const Coding to = coding_of<CODES && !RESIDUAL && !FACTOR>(finish);
     const Coding inner = coding(finish.inner_inverse, finish.inner_zero);
-    const float *scales = args.scale + from, *shifts = args.shift + from;
+    const float *scales = args.scale + from, *shifts = args.shift + from, *factors = FACTOR ? args.factor + from : nullptr;
     const int first = args.first_channel + from;
     // of K vectors of pixels m[i], channels c[i]; scale and shift: as many as there are, taken in turn
     const auto reals_at = [&]<int K, int S>(fvec (&real)[K], const int (&m)[K], const int (&c)[K], const fvec (&scale)[S],
@@ -32,6 +32,7 @@ void finish_sums(const BlockArgs8& args, const int32_t* sums, int pixels, int ro
             EACH(K, real[i] = real[i] + real_of(read(args.residual[m[i]] + first + c[i], count), finish.residual_scale, finish.residual_zero))
             activate(real, finish.after, finish.after_low, finish.after_high);
         }
+        if constexpr (FACTOR) EACH(K, real[i] = real[i] * load(factors + c[i]))
     };
     int c = 0;
 #if VL == 16
@@ -68,25 +69,28 @@ void finish_sums(const BlockArgs8& args, const int32_t* sums, int pixels, int ro
     }
 }
 
-template <bool RESIDUAL, bool CODES>
+template <bool RESIDUAL, bool CODES, bool FACTOR>
 INLINE void finish_activated(const BlockArgs8& args, const int32_t* sums, int pixels, int row, int from, int channels) {
     switch (args.finish->activation) {
         case Activation::clip:
-            if (CODES && !RESIDUAL && clips_above(*args.finish)) break;
-            return finish_sums<Activation::clip, RESIDUAL, CODES>(args, sums, pixels, row, from, channels);
-        case Activation::silu: return finish_sums<Activation::silu, RESIDUAL, CODES>(args, sums, pixels, row, from, channels);
-        case Activation::leaky: return finish_sums<Activation::leaky, RESIDUAL, CODES>(args, sums, pixels, row, from, channels);
+            if (CODES && !RESIDUAL && !FACTOR && clips_above(*args.finish)) break;
+            return finish_sums<Activation::clip, RESIDUAL, CODES, FACTOR>(args, sums, pixels, row, from, channels);
+        case Activation::silu: return finish_sums<Activation::silu, RESIDUAL, CODES, FACTOR>(args, sums, pixels, row, from, channels);
+        case Activation::leaky: return finish_sums<Activation::leaky, RESIDUAL, CODES, FACTOR>(args, sums, pixels, row, from, channels);
         default: break;
     }
-    finish_sums<Activation::none, RESIDUAL, CODES>(args, sums, pixels, row, from, channels);
+    finish_sums<Activation::none, RESIDUAL, CODES, FACTOR>(args, sums, pixels, row, from, channels);
 }
 
 void finish_block(const BlockArgs8& args, const int32_t* sums, int pixels, int row, int from, int channels) {
     if (!args.finish->codes)
-        return args.has_residual ? finish_activated<true, false>(args, sums, pixels, row, from, channels)
-                                 : finish_activated<false, false>(args, sums, pixels, row, from, channels);
-    return args.has_residual ? finish_activated<true, true>(args, sums, pixels, row, from, channels)
-                             : finish_activated<false, true>(args, sums, pixels, row, from, channels);
+        return args.has_residual ? finish_activated<true, false, false>(args, sums, pixels, row, from, channels)
+                                 : finish_activated<false, false, false>(args, sums, pixels, row, from, channels);
+    if (args.factor)
+        return args.has_residual ? finish_activated<true, true, true>(args, sums, pixels, row, from, channels)
+                                 : finish_activated<false, true, true>(args, sums, pixels, row, from, channels);
+    return args.has_residual ? finish_activated<true, true, false>(args, sums, pixels, row, from, channels)
+                             : finish_activated<false, true, false>(args, sums, pixels, row, from, channels);
 }
 
 // out[pixel][0 .. channels) = finish(start + sum over taps and run of in * weights), start = the bias or the sums so far

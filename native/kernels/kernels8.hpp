@@ -7,6 +7,8 @@
 //   real = float(sum) * scale[c] + shift[c], two roundings; then the activation
 //   code = rne(clamp(real * inverse, -zero, 255 - zero)) + zero, rne: to the nearest, ties to even; a NaN becomes code 0
 //
+// Where an output channel has a scale of its own, the real is multiplied by factor[c] before that.
+//
 // Kernels write exactly the codes (or floats) that they are asked for, never a whole vector beyond the last channel. They
 // read up to kSlack8 bytes behind the last code of a pixel, of packed weights and of a row.
 #pragma once
@@ -53,6 +55,7 @@ struct BlockArgs8 {
     const int8_t* weights;                 // by pack_conv: [tap][run / 4][vectors * width][4]; by pack_depthwise
     const int32_t* start;                  // bias - zero point of the input * sum of the weights: [vectors * width]; depthwise: arranged
     const float *scale, *shift;            // as start
+    const float* factor;                   // as start, of reals before they become codes; nullptr: none
     int first_channel;                     // codes (or floats) added to every out pointer and codes to every residual pointer
     int channels;                          // that are written, <= vectors * width (depthwise: all)
     int32_t* partial;                      // sums of a window done in parts, [pixel][vectors * width], with room for a full block

@@ -45,22 +45,24 @@ INLINE __m512i finish_quarters(const Quarters sums, const float* scale, const fl
     return packed_codes<ACTIVATION == Activation::clip>(real, to);
 }
 
-// The same by way of rows in the channels' own order: floats, residuals. which: of the two of a half group.
+// The same by way of rows in the channels' own order: floats, residuals, factors. which: of the two of a half group.
 void finish_slowly(const BlockArgs8& args, const Quarters sums, int pixel, int from, bool half, int which) {
     int32_t ordered[kChannels8];
-    float scale[kChannels8], shift[kChannels8];
+    float scale[kChannels8], shift[kChannels8], factor[kChannels8];
     for (int p = 0; p < kChannels8; p++) {
         if (half && p % 16 / 8 != which) continue;
         const int c = channel_at(p, half);
         ordered[c] = sums[p / VL][p % VL];
         scale[c] = args.scale[from + p];
         shift[c] = args.shift[from + p];
+        if (args.factor) factor[c] = args.factor[from + p];
     }
     BlockArgs8 one = args;
     one.out[0] = one.out[1] = args.out[pixel];  // pixels go in pairs
     one.residual[0] = one.residual[1] = args.residual[pixel];
     one.scale = scale;
     one.shift = shift;
+    one.factor = args.factor ? factor : nullptr;
     one.first_channel += from;
     finish_block(one, ordered, 2, 0, 0, args.channels - from < kChannels8 ? args.channels - from : kChannels8);
 }
@@ -76,8 +78,8 @@ INLINE bool three_in_rows(const BlockArgs8& args) {
 template <Activation ACTIVATION>
 void depthwise_pixels(const BlockArgs8& args, bool single, int pairs) {
     const Finish8 finish = *args.finish;
-    const Coding to = coding_of<true, false>(finish);
-    const bool plain = finish.codes && !args.has_residual;
+    const Coding to = coding_of<true>(finish);
+    const bool plain = finish.codes && !args.has_residual && !args.factor;
     const int fours = (args.tap_count + 3) / 4, last = args.tap_count - 1;
     const bool shared = !single && three_in_rows(args);
     constexpr int kFour = kChannels8 * 4;  // bytes of weights of four taps

@@ -15,17 +15,19 @@ public:
         codes.pack_depthwise(reinterpret_cast<int8_t*>(packed.data()), weights.values.data(), channels_, taps);
         packed_ = store.keep(std::move(packed));
         std::vector<int32_t> start;
-        std::vector<float> scale, shift;
+        std::vector<float> scale, shift, factor;
         for (int c = 0; c < channels_; c++) {
             start.push_back(start_of(weights, c));
             scale.push_back(scale_of(weights, c));
             shift.push_back(shift_of(weights, c));
+            if (kernels_factor()) factor.push_back(factor_of(c));
         }
         const auto arranged = [&](auto& to, const auto& from) {
             to.assign(static_cast<size_t>(codes.depthwise_padded(channels_)), 0);
             codes.arrange(to.data(), from.data(), channels_);
         };
         arranged(start_, start), arranged(scale_, scale), arranged(shift_, shift);
+        if (kernels_factor()) arranged(factor_, factor);
     }
 
     void prepare(const Kernels&, const std::vector<Map>& maps) override {
@@ -38,7 +40,7 @@ public:
         op->prepare(kernels, maps);
         return op;
     }
-    int64_t bytes() const override { return CodesFilter::bytes() + static_cast<int64_t>(start_.size() * 12); }
+    int64_t bytes() const override { return CodesFilter::bytes() + static_cast<int64_t>(start_.size() * 12 + factor_.size() * 4); }
     const Packed* shared_weights() const override { return packed_.get(); }
     int64_t pixel_cost(const std::vector<Map>&) const override { return macs_per_pixel / 16 + channels_ / 4 + 1; }
 
@@ -50,6 +52,7 @@ public:
             args.pair_stride = blocks[b].step;
             args.weights = of(*packed_);
             args.start = start_.data(), args.scale = scale_.data(), args.shift = shift_.data();
+            args.factor = factor_.empty() ? nullptr : factor_.data();
             args.first_channel = 0;
             args.channels = channels_;
             task.kernels->codes->depthwise[blocks[b].single][blocks[b].pairs()](args);
@@ -59,7 +62,7 @@ public:
 private:
     std::shared_ptr<const Packed> packed_;
     std::vector<int32_t, LineAllocator<int32_t>> start_;
-    Lines scale_, shift_;
+    Lines scale_, shift_, factor_;
     int channels_;
 };
 
@@ -75,6 +78,7 @@ public:
         start_.assign(static_cast<size_t>(lanes), 0);
         scale_.assign(static_cast<size_t>(lanes), 0.f);
         shift_.assign(static_cast<size_t>(lanes), 0.f);
+        factor_.assign(static_cast<size_t>(kernels_factor() ? lanes : 0), 0.f);
         for (const Tile& tile : tiles_) {
             const int used = tile.last_channel - tile.first_channel;
             kernels.codes->pack_conv(reinterpret_cast<int8_t*>(packed.data()) + tile.weights, weights.values.data() + tile.first_channel * taken,
@@ -84,12 +88,13 @@ public:
                 start_[lane] = start_of(weights, tile.first_channel + o);
                 scale_[lane] = scale_of(weights, tile.first_channel + o);
                 shift_[lane] = shift_of(weights, tile.first_channel + o);
+                if (kernels_factor()) factor_[lane] = factor_of(tile.first_channel + o);
             }
         }
         keep(store.keep(std::move(packed)));
     }
 
-    int64_t bytes() const override { return CodesFilter::bytes() + static_cast<int64_t>(start_.size() * 12); }
+    int64_t bytes() const override { return CodesFilter::bytes() + static_cast<int64_t>(start_.size() * 12 + factor_.size() * 4); }
 
 private:
     friend Mixing;
@@ -101,12 +106,13 @@ private:
     void call(const Kernels& kernels, Block& block, const Tile& tile, bool) const {
         BlockArgs8& args = block.args;
         args.start = start_.data() + tile.bias, args.scale = scale_.data() + tile.bias, args.shift = shift_.data() + tile.bias;
+        args.factor = factor_.empty() ? nullptr : factor_.data() + tile.bias;
         args.channels = tile.last_channel - tile.first_channel;
         kernels.codes->conv[block.single][block.pairs()][tile.vectors - 1](args);
     }
 
     std::vector<int32_t, LineAllocator<int32_t>> start_;
-    Lines scale_, shift_;
+    Lines scale_, shift_, factor_;
 };
 
 }  // namespace

@@ -81,6 +81,7 @@ void CodesFilter::finish(const Task& task, Block& block, bool direct) const {
         float* values = static_cast<float*>(block.args.out[m]) + first;
         const float* residual = params_.residual < 0 ? nullptr : task.memory.pixel(params_.residual, block.y[m], block.x[m]);
         complete_row(task, values, reinterpret_cast<const uint8_t*>(residual), first, channels);
+        for (int c = 0; !coded_.factor.empty() && c < channels; c++) values[c] *= coded_.factor[static_cast<size_t>(first + c)];
         // codes go to the front of their row, behind which no float is wanted any more
         uint8_t* const to = static_cast<uint8_t*>(block.args.out[m]) + first;
         for (int c = 0; makes_codes_ && c < channels; c += kPiece) {

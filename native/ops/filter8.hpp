@@ -14,7 +14,7 @@ public:
     bool absorbable() const override { return Filter::absorbable() && whole_ && makes_codes_; }
     void complete(const Kernels& kernels, float* row, int channels) const override { look_up(kernels, reinterpret_cast<uint8_t*>(row), channels); }
 
-    int64_t bytes() const override { return static_cast<int64_t>(coded_.table.size()); }
+    int64_t bytes() const override { return static_cast<int64_t>(coded_.table.size() + coded_.factor.size() * 4); }
 
 protected:
     // kernels write no more than they are asked for, but they read a little more
@@ -35,6 +35,10 @@ protected:
     int32_t start_of(const Weights8& weights, int channel) const;
     float scale_of(const Weights8& weights, int channel) const { return coded_.x.scale * weights.scale[channel]; }
     static float shift_of(const Weights8& weights, int channel) { return weights.shift.empty() ? 0.f : weights.shift[channel]; }
+
+    // Whether the kernels are to multiply by it: where they leave reals, it is done later.
+    bool kernels_factor() const { return whole_ && !coded_.factor.empty(); }
+    float factor_of(int channel) const { return coded_.factor[static_cast<size_t>(channel)]; }
 
 private:
     void look_up(const Kernels& kernels, uint8_t* codes, int64_t count) const {

@@ -15,11 +15,12 @@ struct Coding {
     float inverse() const { return 1.f / scale; }
 };
 
-// conv -> activation [-> codes of `sum` and back, where `coded_sum`] [-> + residual -> after] -> codes of `out` [-> table], or
-// reals where the output is a map of floats.
+// conv -> activation [-> codes of `sum` and back, where `coded_sum`] [-> + residual -> after] [-> * factor] -> codes of `out`
+// [-> table], or reals where the output is a map of floats.
 struct Conv8Params : ConvParams {
     Coding x, out, residual_coding, sum;
     bool coded_sum = false;
+    std::vector<float> factor;   // of reals before they become codes, for each output channel; empty: 1
     std::vector<uint8_t> table;  // what each code becomes at last; empty: it stays
 };
 

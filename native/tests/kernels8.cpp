@@ -66,13 +66,13 @@ struct Pixels {
 
     // `sum` of pixel m and channel c
     template <class Sum>
-    bool as_expected(const std::vector<float>& scale, const std::vector<float>& shift, Sum sum) const {
+    bool as_expected(const std::vector<float>& scale, const std::vector<float>& shift, const std::vector<float>& factor, Sum sum) const {
         const Finish8& f = *args.finish;
         std::vector<uint8_t> expected(out.size(), 0xa5);
         for (int m = 0; m < count; m++)
             for (int c = 0; c < args.channels; c++) {
                 const uint8_t* other = args.has_residual ? args.residual[m] + first_channel + c : nullptr;
-                const float real = plain_real(sum(m, c), scale[static_cast<size_t>(c)], shift[static_cast<size_t>(c)], f, other);
+                const float real = plain_real(sum(m, c), scale[static_cast<size_t>(c)], shift[static_cast<size_t>(c)], args.factor ? factor[static_cast<size_t>(c)] : 1.f, f, other);
                 uint8_t* to = expected.data() + static_cast<ptrdiff_t>(m) * room;
                 if (f.codes) to[first_channel + c] = static_cast<uint8_t>(plain_code(real, f.inverse, f.zero));
                 else std::memcpy(to + (first_channel + c) * 4, &real, 4);
@@ -94,7 +94,8 @@ bool conv_agrees(const Kernels8& kernels, Random& random, bool single, int pairs
     kernels.pack_conv(packed.data(), weight.data(), used, columns, taps, channels, row);
     std::vector<int32_t> start(static_cast<size_t>(columns), 0), partial(static_cast<size_t>(2) * kernels.pairs * columns);
     for (int c = 0; c < used; c++) start[static_cast<size_t>(c)] = random.whole(-100000, 100000);
-    std::vector<float> scale, shift;
+    std::vector<float> scale, shift, factor;
+    for (int c = 0; c < columns; c++) factor.push_back(0.5f + 0.1f * static_cast<float>(random.whole(0, 20)));
     for (int c = 0; c < columns; c++) scale.push_back(0.0001f * static_cast<float>(random.whole(1, 20))), shift.push_back(random.normal());
 
     Pixels pixels(random, single, pairs, used, f, extreme);
@@ -106,6 +107,7 @@ bool conv_agrees(const Kernels8& kernels, Random& random, bool single, int pairs
     args.start = start.data();
     args.scale = scale.data();
     args.shift = shift.data();
+    args.factor = f.codes && random.one_in(3) ? factor.data() : nullptr;
     args.partial = partial.data();
     Tiles8 tiles(kernels);
     args.tiles = random.one_in(2) ? &tiles.set : nullptr;
@@ -119,7 +121,7 @@ bool conv_agrees(const Kernels8& kernels, Random& random, bool single, int pairs
         kernels.conv[single][pairs][vectors - 1](args);
         from = to;
     }
-    return pixels.as_expected(scale, shift, [&](int m, int c) {
+    return pixels.as_expected(scale, shift, factor, [&](int m, int c) {
         int sum = start[static_cast<size_t>(c)];
         for (int t = 0; t < taps; t++)
             for (int i = 0; i < channels; i++)
@@ -140,11 +142,13 @@ bool depthwise_agrees(const Kernels8& kernels, Random& random, bool single, int 
     const int room = kernels.depthwise_padded(channels);
     std::vector<int32_t> start, starts(static_cast<size_t>(room));
     for (int c = 0; c < channels; c++) start.push_back(random.whole(-100000, 100000));
-    std::vector<float> scale, shift, scales(static_cast<size_t>(room)), shifts(static_cast<size_t>(room));
+    std::vector<float> scale, shift, factor, scales(static_cast<size_t>(room)), shifts(static_cast<size_t>(room)), factors(static_cast<size_t>(room));
+    for (int c = 0; c < channels; c++) factor.push_back(0.5f + 0.1f * static_cast<float>(random.whole(0, 20)));
     for (int c = 0; c < channels; c++) scale.push_back(0.0001f * static_cast<float>(random.whole(1, 20))), shift.push_back(random.normal());
     kernels.arrange(starts.data(), start.data(), channels);
     kernels.arrange(scales.data(), scale.data(), channels);
     kernels.arrange(shifts.data(), shift.data(), channels);
+    kernels.arrange(factors.data(), factor.data(), channels);
 
     Pixels pixels(random, single, pairs, channels, f, extreme);
     std::vector<ptrdiff_t> offsets;
@@ -158,8 +162,9 @@ bool depthwise_agrees(const Kernels8& kernels, Random& random, bool single, int 
     args.start = starts.data();
     args.scale = scales.data();
     args.shift = shifts.data();
+    args.factor = f.codes && random.one_in(3) ? factors.data() : nullptr;
     kernels.depthwise[single][pairs](args);
-    return pixels.as_expected(scale, shift, [&](int m, int c) {
+    return pixels.as_expected(scale, shift, factor, [&](int m, int c) {
         int sum = start[static_cast<size_t>(c)];
         for (int t = 0; t < taps; t++)
             sum += pixels.input[static_cast<size_t>(pixels.at[m] + offsets[static_cast<size_t>(t)] + c)] *

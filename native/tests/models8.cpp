@@ -86,6 +86,7 @@ void any_conv(Random& random, Plan& plan, int x, int out, int kernel_y, int kern
     // what comes out is spread over the codes
     std::vector<float> scale(static_cast<size_t>(o.depth()));
     for (auto& s : scale) s = 0.0002f * static_cast<float>(random.whole(1, 5)) / (p.x.scale * std::sqrt(static_cast<float>(taken)));
+    for (int c = 0, scaled = o.codes && random.one_in(4); scaled && c < o.depth(); c++) p.factor.push_back(0.25f * static_cast<float>(random.whole(1, 8)));
     if (o.codes && random.one_in(4)) p.table = some_codes(random, 256);
     const auto shift = random.normals(random.one_in(3) ? o.depth() : 0, 0.2f);
     plan.conv8(x, out, {weight, shape, bias, scale, shift}, p, cut);

@@ -39,14 +39,14 @@ inline float plain_activation(float x, Activation kind, float low, float high) {
     }
 }
 
-inline float plain_real(int sum, float scale, float shift, const Finish8& f, const uint8_t* residual) {
+inline float plain_real(int sum, float scale, float shift, float factor, const Finish8& f, const uint8_t* residual) {
     const float product = static_cast<float>(sum) * scale;
     float real = plain_activation(product + shift, f.activation, f.low, f.high);
-    if (!residual) return real;
+    if (!residual) return real * factor;
     if (f.inner_inverse != 0.f)
         real = static_cast<float>(plain_code(real, f.inner_inverse, f.inner_zero) - f.inner_zero) * f.inner_scale;
     const float other = static_cast<float>(*residual - f.residual_zero) * f.residual_scale;
-    return plain_activation(real + other, f.after, f.after_low, f.after_high);
+    return plain_activation(real + other, f.after, f.after_low, f.after_high) * factor;
 }
 
 // --- random operands

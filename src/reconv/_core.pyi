@@ -90,12 +90,14 @@ class Plan:
         cut: bool = True,
         macs: int = 0,
         table: NDArray[np.uint8] | None = None,
+        factor: Floats | None = None,
     ) -> int:
         """Codes with signed 8-bit weights into codes or, where `out` is a map of floats, reals:
 
         real = float32(sum of (code - x_zero) * weight + bias) * (x_scale * weight_scale) + shift, then the activation,
         then, with a residual: to codes of sum_scale and sum_zero and back where sum_scale is not 0, plus the residual's
-        real, then activation_after; at last code i becomes table[i]. ValueError where a sum could leave 32 bits."""
+        real, then activation_after; times factor per output channel, to codes, and at last code i becomes table[i].
+        ValueError where a sum could leave 32 bits."""
     def quantize(self, x: int, out: int, scale: float, zero: int) -> int:
         """Floats to codes: to the nearest of value * (1 / scale) + zero, ties to even, from 0 to 255."""
     def dequantize(self, x: int, out: int, scale: float, zero: int) -> int: ...

@@ -88,6 +88,7 @@ class Plan(FloatPlan):
         cut: bool = True,
         macs: int = 0,
         table: Array | None = None,
+        factor: Array | None = None,
     ) -> int:
         size = self.maps[out].size
         assert self._zero(x) == x_zero
@@ -108,6 +109,8 @@ class Plan(FloatPlan):
                 real = activate(real + q.dequantize(rest[0], (residual_scale, residual_zero)), activation_after)
             if not coded:
                 return real
+            if factor is not None:
+                real = (real * factor).astype(np.float32)
             codes = q.quantize(real, (out_scale, out_zero))
             return codes if table is None else table[codes]
 

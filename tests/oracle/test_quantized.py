@@ -125,6 +125,34 @@ def test_a_stride_of_codes_is_taken_by_the_convolution(core: str, target: str, c
     assert len(lowered.plan.op_macs()) <= 3  # quantize, conv, dequantize
 
 
+@pytest.mark.parametrize("core", PLANS)
+@pytest.mark.parametrize("readers", [1, 2])
+def test_scales_of_channels_stay_with_the_layers(core: str, readers: int) -> None:
+    """Depthwise layers behind a curved activation: who makes the codes multiplies, who reads them takes it in."""
+    random = np.random.default_rng(4)
+    deep = "\n".join(
+        f"d{i} = Conv <group = 8, pads = [1,1,1,1]> (a, v{i}) p{i} = Conv (d{i}, k)" for i in range(readers)
+    )
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 13]> g (float[1,3,9,11] x) => (float y) {{ c = Conv (x, w, b)
+        s = Sigmoid (c) a = Mul (c, s) {deep}
+        y = Add (p0, p{readers - 1}) }}"""
+    )
+    spread = 4.0 ** np.arange(-4, 4)[:, None, None, None]  # channels of unlike ranges
+    constants = {"w": random.normal(0, 0.4, (8, 3, 3, 3)) * spread, "b": random.normal(0, 0.1, 8)}
+    constants |= {f"v{i}": random.normal(0, 0.4, (8, 1, 3, 3)) / spread for i in range(readers)}
+    constants["k"] = random.normal(0, 0.4, (6, 8, 1, 1))
+    for name, value in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
+    x = random.normal(0, 1, (1, 3, 9, 11)).astype(np.float32)
+    graph = quantize(load(model), [{"x": x}], RuntimeForward(1), target="reconv").graph
+    assert graph.constants["a/scale"].shape == (8,)
+    lowered = check(to_onnx(graph), x, core, exact=False)
+    products = [placed for placed in lowered.nodes if placed.node.op_type == "Conv"]
+    assert len(products) == 1 + 2 * readers
+    assert all("in 8 bits" in placed.reason for placed in products), [placed.reason for placed in products]
+
+
 @pytest.mark.parametrize("what", ["weights", "bias", "zero", "scale"])
 def test_the_comparison_sees_a_wrong_constant(what: str) -> None:
     """A checker that cannot fail checks nothing: change one number of the model that the reference sees."""

@@ -103,7 +103,7 @@ def place(graph: Graph, scheme: Scheme) -> Places:
     }
     points = {name: search.leader(name) for name in sorted(search.parents, key=order.__getitem__)}
     joins = tuple(sorted(search.joins, key=lambda join: order[join.output]))
-    separate = search.separate(points, layers) if scheme.target == "openvino" else frozenset()
+    separate = search.separate(points, layers) if scheme.target != "onnxruntime" else frozenset()
     return Places(layers, points, joins, frozenset(search.computed), separate)
 
 

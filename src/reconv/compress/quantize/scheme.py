@@ -77,9 +77,27 @@ class Codes:
 
     @staticmethod
     def per_channel(lows: np.ndarray[Any, Any], highs: np.ndarray[Any, Any], *, symmetric: bool = False) -> Codes:
-        """Codes that cover a range for each channel."""
-        found = [Codes.covering(a, b, symmetric=symmetric) for a, b in zip(lows, highs, strict=True)]
-        return Codes(tuple(c.scales.item() for c in found), tuple(c.zeros.item() for c in found))
+        """Codes that cover a range for each channel, all of one zero point.
+
+        With one, what a layer reads is its codes less a number, times a scale per channel: whole numbers until the
+        scale, and padding is one code. It is the one with the least squared steps, each over those of its channel's own
+        zero point: half of the codes or less of a channel that lies on one side only are lost.
+        """
+        lows, highs = np.minimum(lows, 0.0).astype(np.float64), np.maximum(highs, 0.0).astype(np.float64)
+        own = np.maximum(highs - lows, _SMALLEST)
+        zero = 0
+        if symmetric and lows.min() < 0:
+            zero = 128
+        elif lows.min() < 0:
+            zeros = np.arange(1, 255)[:, None]
+            steps = np.maximum(-lows / zeros, highs / (255 - zeros))
+            zero = int(np.square(255 * steps / own).sum(1).argmin()) + 1
+        steps = highs / 255 if zero == 0 else np.maximum(-lows / zero, highs / (255 - zero))
+        scales = steps.astype(np.float32)
+        beyond = (lows == 0) & (scales * np.float32(255 - zero) > highs.astype(np.float32))
+        scales = np.where(beyond, np.nextafter(scales, np.float32(0)), scales)
+        scales = np.where(scales > _SMALLEST, scales, np.float32(1))
+        return Codes(tuple(scales.tolist()), (zero,) * len(scales))
 
     @property
     def scales(self) -> np.ndarray[Any, Any]:

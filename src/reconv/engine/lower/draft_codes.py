@@ -60,7 +60,8 @@ class Product8(Op):
 
     real = sum((x - zero) * weight + bias) * (x scale * weight_scale) + shift, then `activation`. With a residual: the
     real is first rounded to the codes ``between``, where there are any, and taken back; then real + residual and
-    `activation_after`. ``out`` is a map of codes, or of floats that get the reals. Where there is a ``table``, the
+    `activation_after`. ``out`` is a map of codes, or of floats that get the reals. ``factor`` (Cout,) is what reals are
+    multiplied by before they become codes, where each channel has a scale of its own. Where there is a ``table``, the
     codes ``rounded`` that come out are its places, and ``out`` gets what stands there.
     """
 
@@ -81,6 +82,7 @@ class Product8(Op):
     activation_after: Activation = NONE
     table: Bytes | None = None
     rounded: Codes | None = None
+    factor: Floats | None = None
 
     @property
     def reads(self) -> tuple[int, ...]:

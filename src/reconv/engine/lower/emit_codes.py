@@ -72,4 +72,5 @@ def _conv(plan: _core.Plan, op: c.Product8, reads: list[int], out: int, codes: d
         sum_zero=between.zero,
         activation_after=op.activation_after,
         table=op.table,
+        factor=op.factor,
     )

@@ -110,23 +110,19 @@ def finished(draft: d.Draft, op: d.Op) -> bool:
 def rescaled(draft: d.Draft, op: d.Op) -> bool:
     """quantize(conv8(x) * s) -> conv8 of other steps, s above 0 for each channel.
 
-    A clip in between goes where codes have that limit by themselves, or where it is at 0.
+    What keeps its shape under a factor is done after it, so that the factor is in the steps. A clip in between goes
+    where codes have that limit by themselves, or where it is at 0. All else is multiplied when it is done.
     """
     factor = draft.made_by(op.x, d.Affine) if isinstance(op, c.Quantize) else None
     below = None if factor is None else draft.made_by(factor.x, c.Product8)
-    if factor is None or below is None or below.residual >= 0 or below.out in draft.codes:
+    if factor is None or below is None or below.out in draft.codes:
         return False
     if factor.activation != d.NONE or factor.shift.any() or factor.scale.min() <= 0:
         return False
-    kind, *limits = below.activation
-    after = below.activation
-    if kind == "clip":
-        steps, zero = factor.scale / np.float32(draft.codes[op.out].scale), draft.codes[op.out].zero
-        if (limits[1] * steps).min() + zero < 255 or (limits[0] != 0 and (limits[0] * steps).max() + zero > 0):
-            return False
-        after = ("relu",) if limits[0] == 0 else d.NONE
-    elif kind not in ("none", "relu", "leaky"):
-        return False
+    after = None if below.residual >= 0 else _under_factor(below.activation, factor.scale, draft.codes[op.out])
+    if after is None:
+        draft.swap([below, factor, op], replace(below, out=op.out, factor=factor.scale))
+        return True
     shift = below.shift
     if below.bias is not None:
         shift = below.bias.astype(np.float32) * np.float32(below.x_codes.scale) * below.weight_scale
@@ -140,6 +136,17 @@ def rescaled(draft: d.Draft, op: d.Op) -> bool:
     )
     draft.swap([below, factor, op], new)
     return True
+
+
+def _under_factor(activation: d.Activation, factor: d.Floats, codes: d.Codes) -> d.Activation | None:
+    """What an activation before codes is after a factor per channel; None where it is another for each."""
+    kind, *limits = activation
+    if kind != "clip":
+        return activation if kind in ("none", "relu", "leaky") else None
+    steps, zero = factor / np.float32(codes.scale), codes.zero
+    if (limits[1] * steps).min() + zero < 255 or (limits[0] != 0 and (limits[0] * steps).max() + zero > 0):
+        return None
+    return ("relu",) if limits[0] == 0 else d.NONE
 
 
 def composed(draft: d.Draft, op: d.Op) -> bool:
@@ -200,7 +207,13 @@ def added(draft: d.Draft, op: d.Op) -> bool:
     candidates = []
     for x, codes, other, other_codes in ((op.a, op.a_codes, op.b, op.b_codes), (op.b, op.b_codes, op.a, op.a_codes)):
         below = draft.made_by(x, c.Conv8)
-        if below is not None and below.residual < 0 and below.table is None and draft.codes[x] == codes:
+        if (
+            below is not None
+            and below.residual < 0
+            and below.table is None
+            and below.factor is None
+            and draft.codes[x] == codes
+        ):
             candidates.append((draft.ops.index(below), below, codes, other, other_codes))
     if not candidates:
         return False

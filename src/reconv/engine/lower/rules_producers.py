@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from reconv.engine.lower import draft as d
+from reconv.engine.lower.draft_codes import Dequantize
 
 __all__ = ["activate", "per_channel", "residual", "scaled_input", "scaled_weights"]
 
@@ -85,10 +86,15 @@ def scaled_weights(draft: d.Draft, op: d.Op) -> bool:
 
 
 def scaled_input(draft: d.Draft, op: d.Op) -> bool:
-    """conv(affine(x)) -> conv(x) with other weights and bias, where the window never meets the border of zeros."""
+    """conv(affine(x)) -> conv(x) with other weights and bias, where the window never meets the border of zeros.
+
+    Of codes with a scale per channel, every convolution that reads them takes the scales in.
+    """
     if not isinstance(op, d.Conv):
         return False
-    below = draft.made_by(op.x, d.Affine)
+    below = draft.made_by(op.x, d.Affine, alone=False)
+    if below is not None and draft.uses[below.out] > 1 and draft.made_by(below.x, Dequantize) is None:
+        return False
     if (
         below is None
         or below.activation != d.NONE
@@ -105,7 +111,8 @@ def scaled_input(draft: d.Draft, op: d.Op) -> bool:
     if op.grid is not None and inputs == 1 and not below.shift.any():  # one channel, one factor for each output
         factors = np.repeat(np.abs(below.scale), outputs // op.groups)
         grid = replace(op.grid, scale=(op.grid.scale * factors).astype(np.float32))
-    draft.swap([below, op], replace(op, x=below.x, weight=weight, bias=bias.astype(np.float32), grid=grid))
+    gone = [below, op] if draft.uses[below.out] == 1 else [op]
+    draft.swap(gone, replace(op, x=below.x, weight=weight, bias=bias.astype(np.float32), grid=grid))
     return True
 
 

@@ -154,7 +154,7 @@ def test_the_target_decides_where_codes_go() -> None:
     assert shared["p"] == shared["m"]  # a maximum has the scale of what it was taken from
 
 
-def test_openvino_gets_codes_per_channel_before_depthwise_layers() -> None:
+def test_codes_per_channel_before_depthwise_layers() -> None:
     graph = parse(
         """g (float[1, 3, 12, 12] x) => (float[1, 8, 10, 10] y) {
             c = Conv (x, w, b)
@@ -167,12 +167,22 @@ def test_openvino_gets_codes_per_channel_before_depthwise_layers() -> None:
     feeds = samples()
     found = {target: quantize(graph, feeds, FORWARD, target=target, correct_bias=False) for target in TARGETS}
     assert found["openvino"].graph.constants["a/scale"].shape == (8,)
-    assert found["reconv"].graph.constants["a/scale"].shape == ()
+    assert found["reconv"].graph.constants["a/scale"].shape == (8,)
+    assert found["onnxruntime"].graph.constants["a/scale"].shape == ()
+    assert len(set(found["reconv"].graph.constants["a/zero"].tolist())) == 1
     expected = run(graph, feeds[0])
     assert noise_db(run(found["openvino"].graph, feeds[0]), expected) > 30
     codes = Codes.per_channel(np.array([0.0, -1.0]), np.array([2.0, 1.0]))
-    reals = np.array([[[1.9], [-0.9]]])
-    assert np.abs(codes.rounded(reals) - reals).max() <= 2.0 / 255 / 2
+    reals = np.array([[[1.9, 0.0], [-0.9, 0.9]]])
+    off = np.abs(codes.rounded(reals) - reals)
+    assert (off <= codes.scales[:, None] / 2 + 1e-7).all()
+    assert off[0, 0, 1] == 0.0
+    assert codes.zeros[0] == codes.zeros[1]
+    assert (codes.scales < 3.4 / 255).all()
+    only = Codes.per_channel(np.array([0.0, 0.0]), np.array([2.0, 0.0]))  # a channel that is never anything but zero
+    assert only.zeros.tolist() == [0, 0]
+    assert only.scales[1] == 1.0
+    assert Codes.per_channel(np.array([-1.0, 0.0]), np.array([1.0, 3.0]), symmetric=True).zero == (128, 128)
 
 
 def test_a_sum_of_two_layers_keeps_one_float() -> None:
