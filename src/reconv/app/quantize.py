@@ -23,7 +23,7 @@ def quantize(
     calibration: str = typer.Option("mse", help=f"How ranges are found: {', '.join(CALIBRATIONS)}."),
     percentile: float = typer.Option(99.99, help="Of --calibration percentile."),
     exclude: list[str] = typer.Option([], help=EXCLUDE),
-    equalize: bool = typer.Option(True, help="Even out the ranges of channels across layers first."),
+    equalize: bool = typer.Option(False, help="Even out the ranges of channels across layers first."),
     correct_bias: bool = typer.Option(True, help="Take the mean error of each channel out of its bias."),
     metric: str | None = typer.Option(None, help=METRIC),
     size: str | None = typer.Option(None, help="Height x width of the input, as in 224x224, where it is open."),

@@ -45,10 +45,10 @@ SHARES = (0.4, 0.3, 0.3)  # of the samples: for methods, to judge by, for the pr
 FINALISTS = 6  # that may fail the proof before a limit counts as one that cannot be met
 EXCHANGE_SHARE, EXCHANGE_SECONDS = 0.2, 120.0  # of the time, and at most
 RECIPES: tuple[Mapping[str, Any], ...] = (
-    {"calibration": "mse", "equalize": True},
     {"calibration": "mse", "equalize": False},
-    {"calibration": "percentile", "equalize": True},
+    {"calibration": "mse", "equalize": True},
     {"calibration": "percentile", "equalize": False},
+    {"calibration": "percentile", "equalize": True},
     {"calibration": "minmax", "equalize": False},
     {"calibration": "entropy", "equalize": False},
 )

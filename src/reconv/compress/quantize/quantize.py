@@ -41,7 +41,7 @@ def quantize(
     exclude: Collection[str] = (),
     only: Collection[str] | None = None,
     per_channel: bool = True,
-    equalize: bool = True,
+    equalize: bool = False,
     correct_bias: bool = True,
     clip_weights: bool = True,
     symmetric_activations: bool = False,

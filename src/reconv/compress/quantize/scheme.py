@@ -37,7 +37,7 @@ class Scheme:
     exclude: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     per_channel: bool = True
-    equalize: bool = True
+    equalize: bool = False
     correct_bias: bool = True
     clip_weights: bool = True
     symmetric_activations: bool = False
