@@ -6,6 +6,7 @@ beside ONNX Runtime's float32, each in a process of its own. It is asked for ONN
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -26,7 +27,7 @@ ASKED = {"f1@0.75": 0.92, "faster": 1.5}
 TARGETS = ("reconv", "onnxruntime")
 DEGRADATION = 0.06  # in the search: less than what is asked for on frames that it does not see
 SEEN, EVERY, JUDGED_EVERY = 400, 4, 5  # frames of the clip that the search is given every fourth of, and the rest
-SECONDS = 900.0
+SECONDS = 600.0
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -42,7 +43,8 @@ def found(options: Options, target: str, *, again: bool = False) -> tuple[Path, 
     """The file that the search found for a target, and what it says; searched for where it is not there yet."""
     built = folder() / "built"
     built.mkdir(parents=True, exist_ok=True)
-    name = f"yolox_optimized_{target}{'_tiny' if options.tiny else ''}"
+    mark = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]  # other settings search anew
+    name = f"yolox_optimized_{target}_{mark}{'_tiny' if options.tiny else ''}"
     path, said = built / f"{name}.onnx", built / f"{name}.json"
     if path.exists() and said.exists() and not again:
         known: dict[str, Any] = json.loads(said.read_text(encoding="utf-8"))

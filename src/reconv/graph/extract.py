@@ -19,7 +19,7 @@ from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node
 from reconv.graph.write import OLDEST_IR, in_one_message, to_ir
 
-__all__ = ["extract", "reads"]
+__all__ = ["extract", "extracted", "reads"]
 
 
 def extract(
@@ -31,7 +31,25 @@ def extract(
     *,
     types: Mapping[str, np.dtype[Any]] | None = None,
 ) -> bytes:
-    """The serialized sub-model that computes ``outputs`` from ``inputs``.
+    """The serialized sub-model that computes ``outputs`` from ``inputs``; all as in `extracted`."""
+    model = extracted(graph, inputs, outputs, shapes, values, types=types)
+    try:
+        data: bytes = model.SerializeToString()
+    except Exception as error:  # protobuf's limit
+        raise ModelError(f"the part of the model for ONNX Runtime is too large: {one_line(error)}") from error
+    return data
+
+
+def extracted(
+    graph: Graph,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: Mapping[str, Sequence[int | str | None]],
+    values: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    *,
+    types: Mapping[str, np.dtype[Any]] | None = None,
+) -> onnx.ModelProto:
+    """The sub-model that computes ``outputs`` from ``inputs``.
 
     Args:
         graph: the whole model.
@@ -80,11 +98,7 @@ def extract(
         node.captures or _has_subgraph(node) for node in wanted
     ):
         model.functions.extend(ir.serde.serialize_function(function) for function in known.values())
-    try:
-        data: bytes = model.SerializeToString()
-    except Exception as error:  # protobuf's limit
-        raise ModelError(f"the part of the model for ONNX Runtime is too large: {one_line(error)}") from error
-    return data
+    return model
 
 
 def reads(graph: Graph, stops: Sequence[str], outputs: Sequence[str]) -> tuple[tuple[Node, ...], tuple[str, ...]]:

@@ -30,6 +30,7 @@ __all__ = ["CACHE_BYTES", "Runs", "Sensitivity", "sensitivities"]
 
 Array = np.ndarray[Any, Any]
 Feeds = Mapping[str, Array]
+TOGETHER = 16  # samples that go through one part before the next part is run
 CACHE_BYTES = 512 << 20  # of values at cuts that are kept where the caller brings no cache
 
 
@@ -98,12 +99,16 @@ class Runs:
     def _shared(self, own: Own, made: _Part | None) -> Iterator[dict[str, Any]]:
         behind = self._to_the_end(own.last)
         names = [info.name for info in self._graph.outputs]
-        for index in range(len(self._samples)):
-            values = {**self._graph.constants, **self._at(own.first, index)}
-            for each in (made, behind):
+        for begin in range(0, len(self._samples), TOGETHER):
+            some = range(begin, min(begin + TOGETHER, len(self._samples)))
+            at = [self._at(own.first, index) for index in some]
+            for each in (made, behind):  # a part's weights stay at hand while it runs over many samples
                 if each is not None:
-                    values.update(each.run(values))
-            yield {name: np.array(values[name]) for name in names}
+                    at = [{**values, **each.run(values)} for values in at]
+            for values in at:
+                yield {
+                    name: np.array(values[name] if name in values else self._graph.constants[name]) for name in names
+                }
 
     def _at(self, number: int, index: int) -> dict[str, Array]:
         """The original's values at a cut for one sample."""
@@ -148,8 +153,8 @@ class Runs:
         found = part(graph, first, last)
         if found is None:
             return None
-        data, inputs, outputs = found
-        model = Model(load(data), threads=self._threads)
+        proto, inputs, outputs = found
+        model = Model(load(proto), threads=self._threads)
         used = {info.name for info in model.inputs}
         return _Part(model, tuple(name for name in inputs if name in used), outputs)
 
