@@ -42,7 +42,7 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("model", "target", "threads"))
+    return tuple(row.get(key) for key in ("model", "target", "threads", "network"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; none means all")
     parser.add_argument("--tiny", action="store_true", help="small sizes and few frames; needs --results elsewhere")
     parser.add_argument("--threads", type=int, help="measure at this number of threads alone")
-    parser.add_argument("--model", help="measure models alone whose name begins so; only for exchange")
+    parser.add_argument("--model", help="measure models alone whose name begins so; only for exchange and compression")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the pages")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the JSON")
     options = parser.parse_args(arguments)
@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line, file=sys.stderr, flush=True)
 
     told = Options(options.tiny, asset, say, options.threads, options.model)
-    if options.model and options.suites != ["exchange"]:
-        parser.error("--model is for the suite exchange alone")
+    if options.model and options.suites not in (["exchange"], ["compression"]):
+        parser.error("--model is for the suites exchange and compression, one at a time")
     for name in [] if options.report else options.suites or SUITES:
         try:
             measured = SUITES[name](told)

@@ -35,7 +35,6 @@ ASKED = {"int8_points": 0.2, "pipeline_points": 0.5, "pipeline_faster": 4.0, "re
 BUILDERS: Mapping[str, Callable[[], Any]] = {"resnet20": resnet20, "mobilenet_28": mobilenet_28}
 BATCH, FIT, SEED, FRAMES = 16, 256, 0, 120
 OF_EACH = 3  # settings of a method that are shown: the mildest, the middle one, the boldest
-PIPELINE = "prune, distil, quantize"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Way:
 def run(options: Options) -> dict[str, Any]:
     rows = []
     for name in list(BUILDERS)[: 1 if options.tiny else None]:
-        rows += _network(name, options)
+        if name.startswith(options.only_model or ""):
+            rows += _network(name, options)
     return {"asked": ASKED, "batch": BATCH, "rows": rows}
 
 
@@ -101,6 +101,8 @@ def _ways(name: str, graph: Graph, fit: Sequence[Feeds], options: Options) -> It
         for settings in each[:1] if key != "quantize" else ():
             title = f"{_title(key, settings)}, then quantize"
             yield Way(title, lambda k=key, s=settings: applied("quantize", {}, applied(k, s)))  # type: ignore[misc]
+    if not options.tiny:
+        yield Way("prune_quantize, in one call", lambda: applied("prune_quantize", {}))
     if not options.tiny and importlib.util.find_spec("torch"):
         yield from _trained_ways(name, graph, samples("train")[0], forward, options)
 
@@ -110,7 +112,7 @@ def _trained_ways(
 ) -> Iterator[Way]:
     """Those that train: what `benchmarks.fashion_pipeline` does step by step, and training through the codes alone."""
     from benchmarks.fashion import augmented_feeds  # noqa: PLC0415  # torch
-    from benchmarks.fashion_pipeline import RECIPES, pipeline  # noqa: PLC0415
+    from benchmarks.fashion_pipeline import RECIPES, STEPS, quick  # noqa: PLC0415
     from reconv.compress.train.qat import train_quantized  # noqa: PLC0415
 
     threads = options.threads[-1]
@@ -124,13 +126,11 @@ def _trained_ways(
             ).graph
         ),
     )
-    made: dict[str, Graph] = {}
 
     def step(title: str) -> Graph:
-        made.update(made or pipeline(name, graph, threads=threads))
-        return folded(made[title])
+        return folded(load(quick(name, threads=threads)[title]))
 
-    for title in ("prune", "prune, distil", PIPELINE):
+    for title in STEPS:
         yield Way(title, lambda t=title: step(t))  # type: ignore[misc]
     yield Way("prune, quantize", lambda: METHODS["quantize"].apply(step("prune"), feeds[:FIT], forward).graph)
 

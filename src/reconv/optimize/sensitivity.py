@@ -11,8 +11,11 @@ order in a part than in the whole.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from copy import copy
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,8 @@ from reconv.cache import Cache
 from reconv.engine import Model
 from reconv.errors import ModelError
 from reconv.graph import Graph, load, structure
-from reconv.optimize.cuts import Cut, Own, cuts_of, own_part, part
+from reconv.optimize.crew import in_order
+from reconv.optimize.cuts import LAYERS, Cut, Own, cuts_of, own_part, part
 from reconv.optimize.journal import Journal
 from reconv.optimize.metric import Judge
 from reconv.reuse.keys import input_digest, values_key
@@ -44,7 +48,7 @@ class Sensitivity:
 
 
 class Runs:
-    """A model over fixed samples, and variants of it. Not for several threads at once.
+    """A model over fixed samples, and variants of it. Not for several threads at once: see `beside`.
 
     Without a cache every variant runs whole.
     """
@@ -76,6 +80,17 @@ class Runs:
         self._numerics = Model(graph, threads=threads)
         self._opened: dict[int, _Part | None] = {}  # stretches of the original, by the number of the cut they begin at
         self._behind: tuple[int, _Part | None] = (-1, None)  # from one cut to the end: of the last variant
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run takes."""
+        return self._numerics.threads
+
+    def beside(self) -> Runs:
+        """The same over the same cache, for a thread of its own, which its runs do with alone."""
+        other = copy(self)
+        other._threads, other._opened, other._behind = 1, {}, (-1, None)
+        return other
 
     def original(self) -> Iterator[dict[str, Any]]:
         """The original's outputs, sample by sample."""
@@ -187,14 +202,39 @@ def sensitivities(
         say: told which layer is at work.
     """
     known = Journal() if journal is None else journal
-    found = []
-    for layer, make in variants:
-        key = f"sensitivity {layer}"
-        if key not in known:
+    every = list(variants)
+    missing = [(layer, make) for layer, make in every if _key(layer) not in known]
+    with closing(_answers(runs, [make for _, make in missing])) as answers:
+        for layer, _ in missing:
             say(f"sensitivity of {layer}")
-            start = time.perf_counter()
-            verdict = judge(runs.outputs(make()))
-            taken = time.perf_counter() - start
-            known.add(key, {"loss": verdict.loss, "error": verdict.error, "seconds": round(taken, 3)})
-        found.append(Sensitivity(layer, known[key]["loss"], known[key]["error"]))
-    return found
+            outputs, taken = next(answers)
+            verdict = judge(outputs)
+            known.add(_key(layer), {"loss": verdict.loss, "error": verdict.error, "seconds": round(taken, 3)})
+    return [Sensitivity(layer, known[_key(layer)]["loss"], known[_key(layer)]["error"]) for layer, _ in every]
+
+
+def _key(layer: str) -> str:
+    return f"sensitivity {layer}"
+
+
+def _answers(
+    runs: Runs, makers: Sequence[Callable[[], Graph]]
+) -> Generator[tuple[list[dict[str, Any]], float], None, None]:
+    """The outputs of each variant and the seconds they took, in order.
+
+    Small parts gain little from several threads each, so every thread has variants of its own: neighbours, which share
+    what lies behind them.
+    """
+
+    def answer(own: Runs, make: Callable[[], Graph], stop: Event) -> tuple[list[dict[str, Any]], float]:
+        start = time.perf_counter()
+        outputs = []
+        for each in own.outputs(make()):
+            outputs.append(each)
+            if stop.is_set():
+                break
+        return outputs, time.perf_counter() - start
+
+    blocks = [makers[begin : begin + LAYERS] for begin in range(0, len(makers), LAYERS)]
+    workers = [runs] if runs.threads == 1 or len(blocks) == 1 else [runs.beside() for _ in range(runs.threads)]
+    return in_order(blocks, workers, answer)

@@ -108,6 +108,16 @@ def test_a_second_sweep_over_the_same_samples_finds_its_prefixes(graph: Graph) -
     assert cache.stats.insertions == before
 
 
+@pytest.mark.parametrize("cache", [Cache(1 << 22, "lru"), None])
+def test_a_sweep_on_several_threads_is_the_same(graph: Graph, cache: Cache | None) -> None:
+    samples = open_samples(pictures(3), graph)
+    found = []
+    for threads in (1, 3):
+        runs = Runs(graph, list(samples), LAYERS, cache, threads)
+        found.append(sensitivities(runs, variants(graph), Judge(samples, runs.original())))
+    assert found[0] == found[1]
+
+
 def test_quantized_layers_one_by_one(graph: Graph) -> None:
     samples = open_samples(pictures(4), graph)
     feeds = list(samples)
