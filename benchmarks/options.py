@@ -13,8 +13,8 @@ from reconv.measure import PEERS, Contestant, Pace, allowed_threads
 @dataclass(frozen=True)
 class Options:
     """tiny: small sizes and few frames, to see that a suite still runs; its figures mean nothing. only_threads: measure
-    at this number of threads alone. only_model: measure models alone whose asset's name begins so (exchange), or networks
-    (compression)."""
+    at this number of threads alone. only_model: measure models alone whose asset's name begins so (exchange), or
+    networks (compression)."""
 
     tiny: bool
     asset: Callable[[str], Path]

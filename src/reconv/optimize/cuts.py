@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 
-from reconv.graph import Graph, Node, element_types, extract, extracted, infer, value_bytes
+from reconv.graph import Graph, Node, Source, element_types, extract, extracted, infer, value_bytes
 
 __all__ = ["Cut", "Own", "cuts_of", "own_part", "part"]
 
@@ -105,7 +104,7 @@ def own_part(graph: Graph, variant: Graph, cuts: Sequence[Cut]) -> Own:
     return Own(changed[0], changed[-1] + 1) if changed else Own(0, 0)
 
 
-def part(graph: Graph, first: Cut, last: Cut) -> tuple[onnx.ModelProto, tuple[str, ...], tuple[str, ...]] | None:
+def part(graph: Graph, first: Cut, last: Cut) -> tuple[Source, tuple[str, ...], tuple[str, ...]] | None:
     """What lies between two cuts as a model of its own, with its inputs and outputs; None where it makes nothing.
 
     Raises:
