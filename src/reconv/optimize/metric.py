@@ -117,7 +117,7 @@ class Judge:
         expected = self._outputs if self.samples.labels is None else list(self.samples.labels)
         try:
             return float(self._metric(results, expected))
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # whatever a user's function may raise
             raise InputError(f"the metric {self.name} failed: {type(error).__name__}: {error}") from error
 
     def _decoder(self, index: int) -> Any:

@@ -185,7 +185,7 @@ def open_samples(
     """Samples for a model, checked: at least one, all of the type and shape that the model takes.
 
     Args:
-        source: a folder, an .npz or .npy, a video, or a Python iterable.
+        source: a folder, an .npz or .npy, a video, a Python iterable, or what this has made.
         graph: the model.
         recipe: what makes inputs of pictures; None: "raw", for pictures of folders and videos only.
         size: (height, width) of the model's input where it leaves that open.
@@ -199,10 +199,14 @@ def open_samples(
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit is {limit}, expected a number of samples from 1 up")
-    if isinstance(source, Samples):
-        return source if limit is None else source.most(limit)
     opener = _Opener(graph, recipe, size)
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, Samples):
+        if recipe is not None or size is not None:
+            raise InputError(
+                f"{source.name}: these samples are open already; recipe and size are told when they are opened"
+            )
+        found = source
+    elif isinstance(source, (str, os.PathLike)):
         found = _from_path(Path(source), opener, graph, limit)
     else:
         found = _from_items(source, opener)

@@ -77,8 +77,10 @@ def test_what_is_refused() -> None:
         Judge(samples([0, 1, 2, 7]), outputs(0, 1, 2, 3))
     with pytest.raises(InputError, match="top-1 needs an output"):
         Judge(samples(), [{"y": np.zeros((1, 4, 2, 2), np.float32)}] * 4, "top1_agreement")
-    with pytest.raises(InputError, match="the metric bad failed"):
+    with pytest.raises(InputError, match="the metric bad failed: ValueError: no"):
         Judge(samples(), outputs(0, 1, 2, 3), bad)
+    with pytest.raises(InputError, match="failed: KeyError: 'scores'"):
+        Judge(samples(), outputs(0, 1, 2, 3), lambda ours, _: ours[0]["scores"])
     with pytest.raises(InputError, match="gives nan"):
         Judge(samples(), outputs(0, 1, 2, 3), lambda *_: float("nan"))
 

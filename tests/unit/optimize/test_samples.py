@@ -171,3 +171,14 @@ def test_samples_are_a_sequence(graph: Graph) -> None:
     assert len(found[1:3]) == 2
     assert len(list(found)) == 5
     assert found.most(10) is found
+
+
+def test_samples_that_are_open_take_labels_but_no_recipe(graph: Graph) -> None:
+    found = open_samples(pictures(3), graph)
+    assert open_samples(found, graph, labels=[0, 1, 2]).labels == (0, 1, 2)
+    assert open_samples(found, graph).labels is None
+    for told in ({"recipe": "raw"}, {"size": (16, 16)}):
+        with pytest.raises(InputError, match="are open already"):
+            open_samples(found, graph, **told)
+    with pytest.raises(InputError, match="3 samples, but 2 labels"):
+        open_samples(found, graph, labels=[0, 1])
