@@ -235,7 +235,10 @@ void FloatFilter::finish(const Task& task, Block& block, bool direct) const {
     if (!task.cutoff.compare) {
         if (first == 0) return kernels.put(block.wanted, block.args.out, block.stored, channels);
         float *fresh[kMaxPixels], *stored[kMaxPixels];
-        for (int m = 0; m < block.pixels; m++) fresh[m] = block.args.out[m] + first, stored[m] = block.stored[m] + first;
+        for (uint32_t left = block.wanted; left; left &= left - 1) {  // the others have no place in the map
+            const int m = __builtin_ctz(left);
+            fresh[m] = block.args.out[m] + first, stored[m] = block.stored[m] + first;
+        }
         return kernels.put(block.wanted, fresh, stored, channels);
     }
     const uint32_t moved = kernels.cut(block.wanted, block.args.out, block.stored, channels, task.cutoff.weights, task.cutoff.limit);

@@ -101,7 +101,8 @@ void CodesFilter::finish(const Task& task, Block& block, bool direct) const {
     // From rows of scratch to the map, in floats or in codes.
     const auto store = [&]<class T>(T, const auto& put, const auto& cut) {
         T *fresh[kMaxPixels8], *stored[kMaxPixels8];
-        for (int m = 0; m < block.pixels; m++) {
+        for (uint32_t left = block.wanted; left; left &= left - 1) {  // the others have no place in the map
+            const int m = __builtin_ctz(left);
             fresh[m] = static_cast<T*>(block.args.out[m]) + first;
             stored[m] = reinterpret_cast<T*>(block.stored[m]) + first;
         }
