@@ -3,7 +3,8 @@
     python -m benchmarks.fashion_pipeline resnet20 --threads 2
 
 1. Residual blocks go (`compress.depth`): those of the first, largest maps, where ONNX Runtime's 8-bit convolutions cost
-   the same for 8 channels as for 16. Then channels go in sixteens (`compress.prune`), which its kernels like.
+   the same for 8 channels as for 16. Then channels go in sixteens (`compress.prune`), which its kernels like; not those
+   of the last, smallest maps, which cost little.
 2. What is left learns from the whole network's answers and the labels, its batch norms alive.
 3. Batch norms are folded, the network is quantized, and learns for a short while through its codes. The first layers
    stay float: of one channel, or one by one over the largest maps, they are slower in 8 bits.
@@ -47,19 +48,20 @@ CALIBRATE = 256  # pictures that ranges and importance are taken from
 @dataclass(frozen=True)
 class Recipe:
     """blocks: names of the Add nodes of residual blocks that go; floats: how many of the first convolutions stay float;
-    ratio: of the channels that go from every group; channels are left in multiples of ``channels``; distil, aware: the
-    two courses."""
+    ratio: of the channels that go from every group, but for layers whose names begin with one of ``whole``; channels
+    are left in multiples of ``channels``; distil, aware: the two courses."""
 
     blocks: tuple[str, ...]
     floats: int
     ratio: float = 0.5
     channels: int = 16
+    whole: tuple[str, ...] = ()
     distil: Course = _DISTIL
     aware: Course = _AWARE
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "resnet20": Recipe(("/Add_8", "/Add_15", "/Add_45"), 1),
+    "resnet20": Recipe(("/Add_8", "/Add_15", "/Add_22"), 1, whole=("/stages/2",)),
     "mobilenet_28": Recipe(("/Add_24", "/Add_50"), 2),
 }
 
@@ -96,6 +98,7 @@ def pipeline(
         forward=forward,
         multiple=recipe.channels,
         least=recipe.channels,
+        keep=[node.name for node in small.nodes if node.op_type == "Conv" and node.name.startswith(recipe.whole)],
     ).graph
     taught = distil(
         small, graph, feeds, labels=classes, course=replace(recipe.distil, threads=threads), augment=augmented_feeds,
