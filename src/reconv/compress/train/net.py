@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from reconv.compress.train.call import Array, Call
+from reconv.compress.train.ceilings import ceilings
 from reconv.compress.train.codes import LEAST_SCALE, coded, faked, meant
 from reconv.compress.train.operators import OPERATORS
 from reconv.compress.train.weights import find_weights
@@ -64,6 +65,7 @@ class Net(nn.Module):
         for name, codes in self._found.codes.items():
             self._learn([name], meant(graph, name, codes))
         self._gain: dict[str, float] = {}
+        self._ceilings: dict[str, float] = {}
         if scales == "learned":
             self._learn_scales(graph)
         for place, name in enumerate(self._found.statistics):
@@ -74,6 +76,11 @@ class Net(nn.Module):
         self._sized: set[str] = set()  # values that hang on the sizes of the inputs alone
         self._uses: dict[tuple[str, ...], dict[int, list[str]]] = {}
         self._plan = self._planned(graph)
+
+    @property
+    def coded(self) -> bool:
+        """Whether some value is rounded to codes on the way."""
+        return any(node.op_type == "QuantizeLinear" for node, _ in self._plan)
 
     def _learn(self, names: Sequence[str], array: Array) -> None:
         self._index.update((name, len(self.weights)) for name in names)
@@ -94,6 +101,8 @@ class Net(nn.Module):
             coded = [graph.constants[k].size for k, c in self._found.codes.items() if c.scale in names]
             self._gain.update((name, 1 / math.sqrt(max([values, *coded]) * 127)) for name in names)
             self._learn(names, graph.constants[head])
+        for head, ceiling in ceilings(graph, self._found.scales).items():
+            self._ceilings.update((name, ceiling) for name in self._found.scales[head])
 
     def _planned(self, graph: Graph) -> list[tuple[Node, bool]]:
         """The nodes that outputs need, each with whether it may be known without samples."""
@@ -199,10 +208,13 @@ class Net(nn.Module):
 
     def _parameter(self, name: str, weight: Tensor) -> Tensor:
         if name in self._gain:
-            gain = self._gain[name]
-            positive = weight.abs().clamp_min(LEAST_SCALE)
-            return positive * gain + (positive * (1 - gain)).detach()
+            moving = weight.abs() * self._gain[name]  # what the gradient sees; it passes both bounds, to come back
+            return moving + (self._bounded(name, weight) - moving).detach()
         return weight
+
+    def _bounded(self, name: str, weight: Tensor) -> Tensor:
+        """A scale that has learnt: positive, and not above its ceiling."""
+        return weight.abs().clamp(LEAST_SCALE, self._ceilings.get(name))
 
     def _size(self, node: Node, values: Mapping[str, Tensor], still: Mapping[str, Array]) -> Array:
         name = node.inputs[0]
@@ -248,7 +260,7 @@ class Net(nn.Module):
             for names in self._found.scales.values():
                 for name in names:
                     if name in self._index:
-                        made[name] = _numpy(self.weights[self._index[name]].abs().clamp_min(LEAST_SCALE))
+                        made[name] = _numpy(self._bounded(name, self.weights[self._index[name]]))
             for place, name in enumerate(self._found.statistics):
                 made[name] = _numpy(self.get_buffer(f"statistic_{place}"))
             for name, codes in self._found.codes.items():

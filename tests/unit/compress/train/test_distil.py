@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from reconv.compress.train.qat import is_quantized, train_quantized
 from reconv.errors import InputError
 from reconv.graph import Graph, check, parse
 from reconv.optimize.values import RuntimeForward
-from tests.unit.compress.train.nets import Array, blobs, by_runtime, classifier, right, tensors
+from tests.unit.compress.train.nets import Array, blobs, by_runtime, classifier, quantized, right, tensors
 
 COURSE = Course(epochs=6, batch=16, learning_rate=0.03, seed=1, threads=1)
 SAMPLES, LABELS = blobs(96)
@@ -178,3 +179,29 @@ def test_a_model_with_a_fixed_batch_inside_runs_sample_by_sample() -> None:
         found = runner(SAMPLES, [3, 4])["y"].numpy()
     wanted = [by_runtime(graph, SAMPLES[row])[0] for row in (3, 4)]
     np.testing.assert_allclose(found, np.concatenate(wanted), atol=1e-5)
+
+
+class _Off(Net):
+    """A network whose batches are off by a share of the largest output."""
+
+    share = 0.0
+
+    def forward(self, feeds: Mapping[str, torch.Tensor], names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
+        found = super().forward(feeds, names)
+        several = len(next(iter(feeds.values()))) > 1
+        return {name: v + self.share * float(v.abs().max()) for name, v in found.items()} if several else found
+
+
+@pytest.mark.parametrize(
+    ("make", "share", "together"),
+    [(quantized, 0.02, True), (quantized, 0.3, False), (classifier, 0.0, True), (classifier, 0.02, False)],
+)
+def test_a_code_beside_a_tie_does_not_make_a_network_run_sample_by_sample(
+    make: Callable[[], Graph], share: float, together: bool
+) -> None:
+    graph = make()
+    net, random = _Off(graph).eval(), np.random.default_rng(0)
+    net.share = share
+    shape = [size for size in graph.inputs[0].shape[1:] if isinstance(size, int)]
+    samples = [{graph.inputs[0].name: random.normal(0, 1, (1, *shape)).astype(np.float32)} for _ in range(4)]
+    assert Runner(net, [graph.outputs[0].name], samples).together is together

@@ -196,6 +196,43 @@ def test_a_scale_has_the_slope_of_lsq() -> None:
     np.testing.assert_allclose(net.gradients()["s"], slope * gain, rtol=1e-4)
 
 
+BELOW_SIX = float(np.nextafter(np.float32(6 / 255), np.float32(0)))  # 255 times the float next to 6 / 255 are above 6
+
+
+@pytest.mark.parametrize(
+    ("clip", "scale", "zero", "wanted"),
+    [
+        ("Clip (x, low, six)", BELOW_SIX, 0, BELOW_SIX),
+        ("Clip (x, low, six)", 0.02, 0, BELOW_SIX),
+        ("Clip (x, below, six)", 0.01, 128, 2 / 128),
+        ("Clip (x, low, six)", 0.03, 0, None),  # began above: the Clip does something
+        ("Clip (x, , six)", 0.01, 128, None),  # open below, where there are codes
+        ("Clip (x, , six)", 0.01, 0, 6 / 255),
+        ("Relu (x)", 0.02, 0, None),
+    ],
+)
+def test_a_scale_that_learns_behind_a_clip_ends_with_it(
+    clip: str, scale: float, zero: int, wanted: float | None
+) -> None:
+    graph = parse(
+        f"g (float[4] x) => (float[4] y) {{ c = {clip} q = QuantizeLinear (c, s, z) y = DequantizeLinear (q, s, z) }}",
+        {"s": np.asarray(scale, np.float32), "z": number(zero, "uint8"),
+         "low": number(0), "below": number(-2), "six": number(6)},
+    )  # fmt: skip
+    net = Net(graph, scales="learned")
+    weight = net.parameter("s")
+    assert weight is not None
+    with torch.no_grad():
+        weight.mul_(10)
+    found = net.graph().constants["s"]
+    np.testing.assert_allclose(found, 10 * scale if wanted is None else wanted, rtol=1e-6)
+    if wanted is not None:
+        assert found * np.float32(255 - zero) <= 6
+        net({"x": torch.tensor([0.6, 1.9, 0.7, 1.1])})["y"].sum().backward()
+        assert weight.grad is not None
+        assert weight.grad != 0  # it may come back
+
+
 # --- what cannot be trained
 
 
