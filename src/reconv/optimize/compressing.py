@@ -64,6 +64,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 JUDGED = 64  # samples at most that the loss is measured on
+HELD_FROM = 8  # samples from which on some are held out to judge by
 SECONDS = 1.0  # of the paired measurement
 
 
@@ -74,7 +75,11 @@ class Desk:
     recipe, size, labels: of the samples, see `reconv.optimize.samples.open_samples`; metric: see
     `reconv.optimize.metric.Judge`; target: the runtime that it is measured on, and quantized for; threads: of that
     runtime, None: as many as this process may use; fold: batch norm is folded first; measure: milliseconds and loss;
-    say: told what goes on, in a few words.
+    held: share of the samples that the loss is measured on and that the method does not see (where nothing is measured,
+    or with fewer than eight samples, it sees all); say: told what goes on, in a few words.
+
+    Raises:
+        InputError: ``held`` is no share.
     """
 
     recipe: str | None = None
@@ -85,7 +90,21 @@ class Desk:
     threads: int | None = None
     fold: bool = True
     measure: bool = True
+    held: float = 0.25
     say: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held < 1:
+            raise InputError(f"held is the share of the samples that judge, from 0 to below 1; got {self.held}")
+
+    def parted(self, samples: Samples | None) -> tuple[Samples | None, Samples | None, str]:
+        """The samples that a method is given, those that judge it, and what is to be said of them."""
+        if samples is None or not self.measure:
+            return samples, None, ""
+        if len(samples) < HELD_FROM or not self.held:
+            return samples, samples, "the loss is on the samples that the method was given"
+        seen, judges = samples.split(1 - self.held, self.held)
+        return seen, judges, f"the loss is on {len(judges.most(JUDGED))} samples that the method was not given"
 
     @property
     def count(self) -> int:
@@ -275,7 +294,8 @@ def _run(
         desk.say("folding batch norm")
         graph = folded(original)
     desk.say("compressing")
-    made = call(graph, found, RuntimeForward(desk.count))
+    seen, judges, told = desk.parted(found)
+    made = call(graph, seen, RuntimeForward(desk.count))
     graphs.check(made.graph)
     sizes = {"before": SizeReport.of(original, packed=True), "after": SizeReport.of(made.graph, packed=True)}
     made = made.noted(**sizes)
@@ -283,7 +303,8 @@ def _run(
         return made
     desk.say("measuring")
     try:
-        return made.noted(measured=_measured(beside or original, made.graph, found, desk))
+        made = made.noted(measured=_measured(beside or original, made.graph, judges, desk))
+        return made.noted(notes=(*made.report.notes, told)) if told else made
     except (_UnlikeError, ReconvError) as error:  # what has been made is given all the same
         return made.noted(notes=(*made.report.notes, f"not measured: {error}"))
 

@@ -15,7 +15,8 @@ from reconv.compress import METHODS
 from reconv.compress.train.course import Course
 from reconv.engine.tail import open_session
 from reconv.errors import InputError, MissingError, ModelError
-from reconv.graph import load, to_onnx
+from reconv.graph import Graph, load, to_onnx
+from reconv.optimize import compressing
 from tests.contract.small_residual import inputs, residual
 
 SAMPLES = inputs(12)
@@ -55,10 +56,32 @@ def test_every_method_has_a_door_that_measures(name: str, tmp_path: Path) -> Non
     assert report["after"]["file"] == (tmp_path / "small.onnx").stat().st_size
     assert report["after"]["packed"] > 0
     measured = report["measured"]
-    assert measured["samples"] == len(SAMPLES)
+    assert measured["samples"] == len(SAMPLES) // 4
+    assert "the loss is on 3 samples that the method was not given" in report["notes"]
     assert measured["paired"]["after_ms"] > 0
     assert measured["loss"] == pytest.approx(measured["value_before"] - measured["value"])
     assert measured["output_error"] > 0
+
+
+def test_samples_that_judge_are_not_those_that_a_method_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    quantize = compressing.quantize_
+
+    def counted(graph: Graph, samples: Any, *rest: Any, **settings: Any) -> Any:
+        seen.append(len(samples))
+        return quantize(graph, samples, *rest, **settings)
+
+    monkeypatch.setattr(compressing, "quantize_", counted)
+    for count, settings, judging in ((12, {}, 3), (12, {"held": 0.5}, 6), (12, {"held": 0.0}, 12), (7, {}, 7)):
+        made = reconv.quantize(residual(), SAMPLES[:count], threads=1, **settings)
+        assert made.report.to_json()["measured"]["samples"] == judging
+        assert seen.pop() == (count if judging == count else count - judging)
+        fitted = any("the method was given" in note for note in made.report.notes)
+        assert fitted == (judging == count)
+    reconv.quantize(residual(), SAMPLES, threads=1, measure=False)
+    assert seen == [12]
+    with pytest.raises(InputError, match="share of the samples that judge"):
+        reconv.quantize(residual(), SAMPLES, held=1.0)
 
 
 def test_every_method_of_the_table_is_behind_a_door() -> None:
