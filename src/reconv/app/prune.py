@@ -25,6 +25,9 @@ def prune(
         "there are samples, else magnitude.",
     ),
     scope: str = typer.Option("layer", help="layer (each loses the share) or global (all together do)."),
+    sensitivity: bool = typer.Option(
+        False, help="With --scope global: measure what pruning each group alone does to the outputs, and weigh by it."
+    ),
     multiple: int = typer.Option(8, min=1, help="Channels stay in multiples of this."),
     keep: list[str] = typer.Option([], help="A layer whose channels stay, by the name of its node; may be repeated."),
     target: str = typer.Option("onnxruntime", help=f"Where it is measured: {', '.join(TARGETS)}."),
@@ -37,6 +40,7 @@ def prune(
 ) -> None:
     """Remove the channels that matter least, with everything that shares them."""
     chosen = {} if importance is None else {"importance": importance}
+    chosen |= {"sensitivity": "measured"} if sensitivity else {}
     answer(
         model,
         output,

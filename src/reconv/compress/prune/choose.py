@@ -19,7 +19,7 @@ import numpy as np
 from reconv.compress.prune.groups import Group
 from reconv.errors import InputError
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "relative"]
 
 Array = np.ndarray[Any, Any]
 
@@ -72,6 +72,12 @@ def choose(groups: Sequence[Group], scores: Sequence[Array], choice: Choice) -> 
     return found
 
 
+def relative(score: Array, comparable: bool) -> Array:
+    """Scores as they are compared across groups: over their mean, where they are not comparable as they are."""
+    mean = 1.0 if comparable else float(score.mean())
+    return score / mean if mean else score
+
+
 def named(groups: Sequence[Group], name: str) -> list[int]:
     """Places of the groups that a name means: its own, or those that a layer of that name makes.
 
@@ -102,8 +108,7 @@ def _globally(groups: Sequence[Group], scores: Sequence[Array], choice: Choice) 
             factors[at] = float(value)
     parts = []
     for score, factor in zip(scores, factors, strict=True):
-        mean = 1.0 if choice.comparable else float(score.mean())
-        parts.append(score / mean * factor if mean else score)
+        parts.append(relative(score, choice.comparable) * factor)
     if not parts:
         return []
     everything = np.concatenate(parts)

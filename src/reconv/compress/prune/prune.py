@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from reconv.compress.prune.cut import cut
 from reconv.compress.prune.groups import Group, groups_of
 from reconv.compress.prune.importance import Gradients, activation, constant, magnitude, taylor
 from reconv.compress.prune.moments import Moments, moments
+from reconv.compress.prune.sensitivity import measured
 from reconv.compress.prune.table import trace
 from reconv.compress.prune.walk import Walk
 from reconv.compress.result import Compressed, LayerReport, Report
@@ -36,7 +38,7 @@ def prune(
     forward: Forward | None = None,
     gradients: Gradients | None = None,
     scope: str = "layer",
-    sensitivity: Mapping[str, float] | None = None,
+    sensitivity: Mapping[str, float] | str | None = None,
     multiple: int = 8,
     least: int = 8,
     keep: Collection[str] = (),
@@ -56,6 +58,7 @@ def prune(
         gradients: of the loss by the weights, by their names; or one mapping for each batch, which is better.
         scope: "layer" (each group loses the share) or "global" (all together do, the least important first).
         sensitivity: globally, what the scores of a group are multiplied with, by its name or a layer's; 1 for others.
+            "measured": what pruning each group alone does to the outputs on samples (`sensitivity.measured`).
         multiple: channels stay in multiples of this.
         least: so many channels stay at least.
         keep: names of layers or groups that stay whole.
@@ -75,7 +78,10 @@ def prune(
         raise InputError(f"importance is {', '.join(IMPORTANCES[:-1])} or {IMPORTANCES[-1]}; got {importance!r}")
     if order not in (1, 2):
         raise InputError(f"order is 1 or 2; got {order}")
-    choice = Choice(ratio, ratios, scope, multiple, least, sensitivity, comparable=importance != "magnitude")
+    factors = None if isinstance(sensitivity, str) else sensitivity
+    choice = Choice(ratio, ratios, scope, multiple, least, factors, comparable=importance != "magnitude")
+    if isinstance(sensitivity, str):
+        _check_measured(sensitivity, choice, known)
     walk = trace(graph)
     groups = _without(graph, groups_of(walk), keep)
     if not groups:
@@ -86,6 +92,11 @@ def prune(
     if known and forward is not None and (compensate or importance == "activation"):
         found = moments(walk, forward, samples, together=compensate)
     scores = _scores(walk, groups, importance, found=found, gradients=gradients, compensate=compensate, order=order)
+    if isinstance(sensitivity, str) and forward is not None:
+        factors = measured(
+            walk, groups, scores, comparable=choice.comparable, forward=forward, samples=samples, known=found
+        )
+        choice = replace(choice, sensitivity=factors)
     going = choose(groups, scores, choice)
     roots = [group.roots[unit] for group, units in zip(groups, going, strict=True) for unit in units]
     if not roots:
@@ -97,6 +108,8 @@ def prune(
     made = cut(walk, roots, found if compensate else {})
     settings: dict[str, Any] = {"importance": importance, "multiple": multiple, "least": least}
     settings |= {"ratios": dict(ratios)} if ratios is not None else {"ratio": ratio, "scope": scope}
+    if sensitivity is not None:
+        settings["sensitivity"] = sensitivity if isinstance(sensitivity, str) else dict(sensitivity)
     if keep:
         settings["keep"] = sorted(keep)
     layers = [_told(group, units) for group, units in zip(groups, going, strict=True) if len(units)]
@@ -137,6 +150,15 @@ def _without(graph: Graph, groups: list[Group], keep: Collection[str]) -> list[G
         if name not in nodes or any(name in (group.name, *group.layers) for group in groups):
             kept.update(named(groups, name))
     return [group for at, group in enumerate(groups) if at not in kept]
+
+
+def _check_measured(sensitivity: str, choice: Choice, known: bool) -> None:
+    if sensitivity != "measured":
+        raise InputError(f"sensitivity is a number by layer, or 'measured'; got {sensitivity!r}")
+    if choice.scope != "global" or choice.ratios is not None:
+        raise InputError("sensitivity weighs groups against each other: it wants scope 'global' and no ratios")
+    if not known:
+        raise InputError("a measured sensitivity needs samples: pass some inputs as the model will meet them")
 
 
 def _why(walk: Walk) -> str:

@@ -9,9 +9,11 @@ import pytest
 
 from reconv.compress.prune import PRUNE, groups, prune
 from reconv.compress.prune.choose import Choice, choose
+from reconv.compress.prune.cut import cut
 from reconv.compress.prune.groups import Group, groups_of
 from reconv.compress.prune.importance import activation, constant, magnitude, taylor
 from reconv.compress.prune.moments import moments
+from reconv.compress.prune.sensitivity import measured
 from reconv.compress.prune.table import trace
 from reconv.engine.tail import open_session
 from reconv.errors import InputError, ModelError
@@ -138,6 +140,58 @@ def test_globally_the_least_important_go_wherever_they_are() -> None:
     assert [u.tolist() for u in choose(found, large, even)] == [[], [4, 5, 6, 7]]  # divided by the mean of its group
     alike = Choice(ratio=0.25, scope="global", multiple=1, least=1, comparable=True)
     assert [u.tolist() for u in choose(found, large, alike)] == [[0, 1, 2, 3], []]
+
+
+def muffled(factor: float) -> Graph:
+    """Two branches of 16 channels each, of which the second reaches the outputs through a small factor."""
+    random = np.random.default_rng(2)
+    shapes = {"w0": (16, 3, 3, 3), "w1": (16, 3, 3, 3), "v0": (8, 16, 1, 1), "v1": (8, 16, 1, 1)}
+    weights = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    return parse(
+        """g (float[1, 3, 6, 6] x) => (float[1, 8, 4, 4] y) {
+            a = Conv (x, w0) b = Relu (a) c = Conv (b, v0)
+            d = Conv (x, w1) e = Relu (d) f = Conv (e, v1) z = Mul (f, k) y = Add (c, z) }""",
+        {**weights, "k": np.array(factor, np.float32)},
+    )
+
+
+@pytest.mark.parametrize("importance", ["activation", "magnitude"])
+def test_a_measured_sensitivity_takes_channels_where_outputs_feel_it_least(importance: str) -> None:
+    graph, samples, others = muffled(0.01), pictures(24), pictures(8, seed=1)
+    settings: dict[str, Any] = {
+        "ratio": 0.25, "scope": "global", "multiple": 1, "least": 1, "importance": importance, "samples": samples,
+        "forward": RuntimeForward(),
+    }  # fmt: skip
+    blind, seen = prune(graph, **settings), prune(graph, **settings, sensitivity="measured")
+    assert error(graph, seen.graph, others) < error(graph, blind.graph, others) / 4
+    assert {layer.name: layer.facts["kept"] for layer in seen.report.layers} == {"Conv_3": 8}
+    assert seen.report.settings["sensitivity"] == "measured"
+
+
+def test_a_measured_sensitivity_is_the_error_over_the_scores_that_went() -> None:
+    graph, samples = muffled(0.5), pictures(6)
+    walk = trace(graph)
+    found = groups_of(walk)
+    scores = [np.arange(16.0), np.arange(16.0) * 3]
+    factors = measured(walk, found, scores, comparable=True, forward=RuntimeForward(), samples=samples)
+    for group, score in zip(found, scores, strict=True):  # of sixteen the four least that score at all
+        alone = cut(walk, [group.roots[unit] for unit in (1, 2, 3, 4)])
+        wanted = error(graph, alone, samples) ** 2 / score[1:5].sum()
+        assert factors[group.name] == pytest.approx(wanted, rel=1e-4)
+    assert measured(walk, found, [np.zeros(16)] * 2, comparable=True, forward=RuntimeForward(), samples=samples) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sensitivity": "guessed", "scope": "global"}, "a number by layer, or 'measured'"),
+        ({"sensitivity": "measured"}, "wants scope 'global'"),
+        ({"sensitivity": "measured", "scope": "global", "samples": ()}, "needs samples"),
+    ],
+)
+def test_a_sensitivity_that_cannot_be_measured_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        prune(chain(), **{"samples": pictures(2), "forward": RuntimeForward(), **settings})
 
 
 def test_units_of_several_channels_are_rounded_to_fewer_units() -> None:
