@@ -8,9 +8,13 @@ from typing import Any
 import typer
 
 from reconv.app.compressing import DATA, EXCLUDE, METRIC, OUTPUT, answer, opened
+from reconv.app.opened import check_targets
 from reconv.compress import METHODS
 from reconv.compress.result import Compressed
+from reconv.compress.train.course import Course, Progress
 from reconv.errors import InputError
+from reconv.graph.external import external_files
+from reconv.measure import allowed_threads
 from reconv.optimize import compressing
 from reconv.optimize.measured import TARGETS
 from reconv.recipes import RECIPES
@@ -36,8 +40,8 @@ TAKES: Mapping[str, tuple[str, ...]] = {  # options of the command that a method
     "shrink_input": ("scale",),
     "earlier_stride": ("node",),
     "prune_quantize": ("ratio", "exclude"),
-    "distil_quantize": ("exclude",),
-    "prune_distil_quantize": ("ratio", "exclude"),
+    "distil_quantize": ("exclude", "epochs", "checkpoint", "resume"),
+    "prune_distil_quantize": ("ratio", "exclude", "epochs", "checkpoint", "resume"),
 }
 WEIGHTS_DO = ("factorize", "shrink_input")  # samples make these better, and are not needed
 
@@ -60,6 +64,9 @@ def compress(
     count: int | None = typer.Option(None, min=1, help="drop_blocks: how many residual blocks go."),
     node: str | None = typer.Option(None, help="earlier_stride: the layer that gets the stride."),
     exclude: list[str] = typer.Option([], help=EXCLUDE),
+    epochs: int | None = typer.Option(None, min=1, help="distil: passes over the samples (10)."),
+    checkpoint: str | None = typer.Option(None, help="distil: a file that the training's state is kept in."),
+    resume: bool = typer.Option(False, "--resume", help="distil: go on from --checkpoint where it is there."),
     target: str = typer.Option("onnxruntime", help=f"The runtime that it is for: {', '.join(TARGETS)}."),
     metric: str | None = typer.Option(None, help=METRIC),
     size: str | None = typer.Option(None, help="Height x width of the input, as in 224x224, where it is open."),
@@ -73,18 +80,19 @@ def compress(
         raise InputError(f"no method is called {method!r}; there are {', '.join(WAYS)} (and quantize, prune, distill)")
     asked: dict[str, Any] = {"ratio": ratio, "pattern": pattern, "bits": bits, "energy": energy, "scale": scale}
     asked |= {"count": count, "node": node, "exclude": exclude or None}
+    asked |= {"epochs": epochs, "checkpoint": checkpoint, "resume": resume or None}
     given = {key: value for key, value in asked.items() if value is not None}
     if unknown := [key for key in given if key not in TAKES[method]]:
         raise InputError(f"{method} has no --{unknown[0]}; it takes {', '.join(f'--{key}' for key in TAKES[method])}")
     if data is None and METHODS[method].needs & {"samples"} and method not in WEIGHTS_DO:
         raise InputError(f"{method} needs samples: give --data")
-    settings = _nested(method, given) if "quantize" in method else given
-    answer(
-        model,
-        output,
-        (data,),
-        json,
-        lambda say: WAYS[method](
+    read = (model, *external_files(model), data)
+    check_targets({"--output": output, "--checkpoint": checkpoint}, read)
+    course = _course(given, threads)
+
+    def call(say: Callable[[str], None]) -> Compressed:
+        settings = _nested(method, given, course, say) if "quantize" in method else given
+        return WAYS[method](
             model,
             opened(model, data, recipe, size, limit),
             target=target,
@@ -93,13 +101,26 @@ def compress(
             measure=measure,
             say=say,
             **settings,
-        ),
-    )
+        )
+
+    answer(model, output, (data,), json, call)
 
 
-def _nested(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _course(given: Mapping[str, Any], threads: int | None) -> Course:
+    """Of the distillation. Raises InputError."""
+    asked = {key: given[key] for key in ("epochs", "checkpoint", "resume") if key in given}
+    return Course(threads=allowed_threads() if threads is None else threads, **asked)
+
+
+def _nested(method: str, given: Mapping[str, Any], course: Course, say: Callable[[str], None]) -> dict[str, Any]:
     """The settings of a combination by its parts."""
     found: dict[str, Any] = {"quantize": {"exclude": given.get("exclude", ())}}
     if "prune" in method and "ratio" in given:
         found["prune"] = {"ratio": given["ratio"]}
+    if "distil" in method:
+        found["distil"] = {"course": course, "progress": lambda at: say(_told(at))}
     return found
+
+
+def _told(at: Progress) -> str:
+    return f"distilling, epoch {at.epoch} of {at.epochs}, step {at.step} of {at.steps}, loss {at.loss:.4g}"

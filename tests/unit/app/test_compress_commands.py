@@ -88,6 +88,21 @@ def test_distill_trains_and_goes_on_from_its_checkpoint(
     assert out.read_bytes() == before
 
 
+def test_a_combination_trains_as_long_as_asked_and_goes_on(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = tmp_path / "taught.onnx", tmp_path / "state"
+    arguments = ["compress", str(model), "prune_distil_quantize", "--data", str(data), "--threads", "1", "--json"]
+    arguments += ["--checkpoint", str(kept), "-o", str(out), "--no-measure", "--epochs", "3"]
+    assert main(arguments) == 0
+    (lesson,) = [step for step in told(capsys)["steps"] if step["method"] == "distil"]
+    assert lesson["settings"]["epochs"] == 3
+    before, when = out.read_bytes(), kept.stat().st_mtime_ns
+    assert main([*arguments, "--resume"]) == 0
+    assert out.read_bytes() == before
+    assert kept.stat().st_mtime_ns == when  # nothing was left to train
+
+
 SETTINGS = {
     "sparsify": ["--pattern", "2:4"],
     "share_weights": ["--bits", "4"],
@@ -132,6 +147,8 @@ def test_every_method_has_a_command_and_options_that_it_takes() -> None:
         (["compress", "MODEL", "zip"], "no method is called 'zip'"),
         (["compress", "MODEL", "sparsify", "--bits", "4"], "sparsify has no --bits"),
         (["compress", "MODEL", "prune_quantize"], "needs samples: give --data"),
+        (["compress", "MODEL", "prune_quantize", "--data", "DATA", "--epochs", "2"], "prune_quantize has no --epochs"),
+        (["compress", "MODEL", "distil_quantize", "--data", "DATA", "--resume"], "checkpoint"),
         (["compress", "MODEL", "sparsify", "-o", "nowhere/x.onnx"], "the folder nowhere does not exist"),
         (["compress", "MODEL", "share_weights", "--size", "8"], "--size"),
     ],
