@@ -12,7 +12,7 @@ from reconv.graph.chance import draws_at_random
 from reconv.graph.cost import multiply_adds, operations
 from reconv.graph.digest import digest
 from reconv.graph.evaluate import evaluate
-from reconv.graph.extract import extract, extracted, reads
+from reconv.graph.extract import extract, reads, stretch
 from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.liveness import live_bytes, peak_bytes, value_bytes
 from reconv.graph.load import Source, load, with_shapes
@@ -41,7 +41,6 @@ __all__ = [
     "element_types",
     "evaluate",
     "extract",
-    "extracted",
     "infer",
     "live_bytes",
     "load",
@@ -54,6 +53,7 @@ __all__ = [
     "rewritten",
     "save",
     "shapes_of",
+    "stretch",
     "structure",
     "structure_digest",
     "to_onnx",

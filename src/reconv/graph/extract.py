@@ -8,6 +8,7 @@ initializers: results that were folded to constants once the sizes were fixed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ import onnx_ir as ir
 from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError, one_line
-from reconv.graph.graph import Graph, Node
+from reconv.graph.graph import Graph, Node, TensorInfo
 from reconv.graph.write import OLDEST_IR, in_one_message, to_ir
 
-__all__ = ["extract", "extracted", "reads"]
+__all__ = ["extract", "reads", "stretch"]
 
 
 def extract(
@@ -31,25 +32,7 @@ def extract(
     *,
     types: Mapping[str, np.dtype[Any]] | None = None,
 ) -> bytes:
-    """The serialized sub-model that computes ``outputs`` from ``inputs``; all as in `extracted`."""
-    model = extracted(graph, inputs, outputs, shapes, values, types=types)
-    try:
-        data: bytes = model.SerializeToString()
-    except Exception as error:  # protobuf's limit
-        raise ModelError(f"the part of the model for ONNX Runtime is too large: {one_line(error)}") from error
-    return data
-
-
-def extracted(
-    graph: Graph,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    shapes: Mapping[str, Sequence[int | str | None]],
-    values: Mapping[str, np.ndarray[Any, Any]] | None = None,
-    *,
-    types: Mapping[str, np.dtype[Any]] | None = None,
-) -> onnx.ModelProto:
-    """The sub-model that computes ``outputs`` from ``inputs``.
+    """The serialized sub-model that computes ``outputs`` from ``inputs``.
 
     Args:
         graph: the whole model.
@@ -98,7 +81,43 @@ def extracted(
         node.captures or _has_subgraph(node) for node in wanted
     ):
         model.functions.extend(ir.serde.serialize_function(function) for function in known.values())
-    return model
+    try:
+        data: bytes = model.SerializeToString()
+    except Exception as error:  # protobuf's limit
+        raise ModelError(f"the part of the model for ONNX Runtime is too large: {one_line(error)}") from error
+    return data
+
+
+def stretch(
+    graph: Graph,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: Mapping[str, Sequence[int | str | None]],
+    types: Mapping[str, np.dtype[Any]],
+) -> Graph:
+    """What `extract` gives, as a graph at once: nothing is written or copied, and nodes, constants and the source are
+    those of the whole.
+
+    Raises:
+        ModelError: as `extract`, but for the weights' size.
+    """
+    nodes, constants, _ = _needed(graph, set(inputs), outputs)
+    declared = {info.name: info for info in graph.inputs}
+
+    def info(name: str, shape: Sequence[int | str | None] | None) -> TensorInfo:
+        known = declared.get(name)
+        dtype = types.get(name, np.dtype(np.float32) if known is None else known.dtype)
+        if shape is None and known is not None:
+            return known
+        return TensorInfo(name, np.dtype(dtype), tuple(shape or ()), has_rank=shape is not None)
+
+    return replace(
+        graph,
+        nodes=tuple(nodes),
+        constants={name: graph.constants[name] for name in constants},
+        inputs=tuple(info(name, shapes.get(name)) for name in inputs),
+        outputs=tuple(info(name, None) for name in outputs),
+    )
 
 
 def reads(graph: Graph, stops: Sequence[str], outputs: Sequence[str]) -> tuple[tuple[Node, ...], tuple[str, ...]]:

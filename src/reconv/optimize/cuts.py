@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from reconv.graph import Graph, Node, Source, element_types, extract, extracted, infer, value_bytes
+from reconv.graph import Graph, Node, element_types, extract, infer, reads, stretch, value_bytes
 
 __all__ = ["Cut", "Own", "cuts_of", "own_part", "part"]
 
@@ -104,7 +104,7 @@ def own_part(graph: Graph, variant: Graph, cuts: Sequence[Cut]) -> Own:
     return Own(changed[0], changed[-1] + 1) if changed else Own(0, 0)
 
 
-def part(graph: Graph, first: Cut, last: Cut) -> tuple[Source, tuple[str, ...], tuple[str, ...]] | None:
+def part(graph: Graph, first: Cut, last: Cut) -> tuple[Graph, tuple[str, ...], tuple[str, ...]] | None:
     """What lies between two cuts as a model of its own, with its inputs and outputs; None where it makes nothing.
 
     Raises:
@@ -113,8 +113,9 @@ def part(graph: Graph, first: Cut, last: Cut) -> tuple[Source, tuple[str, ...], 
     outputs = tuple(name for name in last.names if name not in first.names and name not in graph.constants)
     if not outputs:
         return None
-    model = extracted(graph, first.names, outputs, first.shapes, types=first.types)
-    return model, first.names, outputs
+    _, inputs = reads(graph, first.names, outputs)
+    made = stretch(graph, inputs, outputs, first.shapes, {**first.types, **last.types})
+    return made, inputs, outputs
 
 
 def _first(node: Node) -> str:

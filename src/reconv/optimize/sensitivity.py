@@ -22,8 +22,9 @@ import numpy as np
 
 from reconv.cache import Cache
 from reconv.engine import Model
+from reconv.engine.model import Work
 from reconv.errors import ModelError
-from reconv.graph import Graph, load, structure
+from reconv.graph import Graph, structure
 from reconv.optimize.crew import in_order
 from reconv.optimize.cuts import LAYERS, Cut, Own, cuts_of, own_part, part
 from reconv.optimize.journal import Journal
@@ -168,20 +169,25 @@ class Runs:
         found = part(graph, first, last)
         if found is None:
             return None
-        proto, inputs, outputs = found
-        model = Model(load(proto), threads=self._threads)
-        used = {info.name for info in model.inputs}
-        return _Part(model, tuple(name for name in inputs if name in used), outputs)
+        made, inputs, _ = found
+        return _Part(Model(made, threads=self._threads), inputs)
 
 
-@dataclass(frozen=True)
 class _Part:
-    model: Model
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    """A stretch of a model, for inputs of one shape: they are checked the first time, and those of a sample are run on
+    what is there from then on."""
+
+    def __init__(self, model: Model, inputs: tuple[str, ...]) -> None:
+        self._model, self._inputs = model, inputs
+        self._work: Work | None = None
 
     def run(self, values: Mapping[str, Array]) -> dict[str, Any]:
-        return self.model.run({name: values[name] for name in self.inputs})
+        feeds = {name: values[name] for name in self._inputs}
+        if self._work is None:
+            self._work = self._model.prepare(feeds)
+        if self._work.items > 1:
+            return self._model.run(feeds)
+        return self._work.dense.run([feeds])[0]
 
 
 def sensitivities(

@@ -8,8 +8,9 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from reconv.engine import Model
 from reconv.errors import ModelError
-from reconv.graph import extract, infer, load, reads, write
+from reconv.graph import extract, infer, load, reads, stretch, write
 from tests.unit.graph.functions import overloaded
 from tests.unit.small import Array, cnn, frame, text
 
@@ -28,6 +29,21 @@ def test_two_parts_make_the_whole() -> None:
     part = onnx.ModelProto.FromString(rest)
     assert {t.name for t in part.graph.initializer} == {"w2", "b2", "k"}
     assert [n.op_type for n in part.graph.node] == ["Conv", "Add", "Relu", "TopK"]
+
+
+def test_a_stretch_is_the_same_part_without_being_written() -> None:
+    graph = load(cnn(tail=True))
+    (x,) = _run(extract(graph, ["x"], ["r1"], {}), ["r1"], {"x": frame()})
+    feeds = {"r1": x}
+    made = stretch(graph, ["r1"], ["top"], {"r1": x.shape}, {})
+    assert [str(info) for info in made.inputs] == [f"r1: float32 {tuple(x.shape)}"]
+    assert set(made.constants) == {"w2", "b2", "k"}
+    wanted = _run(extract(graph, ["r1"], ["top"], {"r1": x.shape}), ["top"], feeds)[0]
+    np.testing.assert_allclose(Model(made, threads=1).run(feeds)["top"], wanted, rtol=1e-5, atol=1e-6)
+    given = stretch(graph, ["x"], ["r1"], {}, {"r1": np.dtype(np.float32)})
+    assert given.inputs == graph.inputs
+    with pytest.raises(ModelError, match="also depend on 'x'"):
+        stretch(graph, ["c2"], ["top"], {}, {})
 
 
 def test_reads_tells_which_cuts_are_needed() -> None:
