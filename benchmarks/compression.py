@@ -112,12 +112,12 @@ def _trained_ways(
 ) -> Iterator[Way]:
     """Those that train: what `benchmarks.fashion_pipeline` does step by step, and training through the codes alone."""
     from benchmarks.fashion import augmented_feeds  # noqa: PLC0415  # torch
-    from benchmarks.fashion_pipeline import RECIPES, STEPS, quick  # noqa: PLC0415
+    from benchmarks.fashion_pipeline import AWARE, STEPS, quick  # noqa: PLC0415
     from reconv.compress.train.qat import train_quantized  # noqa: PLC0415
 
     threads = options.threads[-1]
     _, classes = samples("train")
-    course = replace(RECIPES[name].aware, threads=threads)
+    course = replace(AWARE, threads=threads)
     yield Way(
         "distil while quantized",
         lambda: (

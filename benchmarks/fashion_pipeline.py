@@ -36,12 +36,12 @@ from reconv.optimize.folding import folded
 from reconv.optimize.values import RuntimeForward
 from scripts.assets import folder
 
-__all__ = ["RECIPES", "STEPS", "Recipe", "main", "pipeline", "quick"]
+__all__ = ["AWARE", "RECIPES", "STEPS", "Recipe", "main", "pipeline", "quick"]
 
 STEPS = ("prune", "prune, distil", "prune, distil, quantize")
 
 _DISTIL = Course(epochs=20, batch=128, optimizer="sgd", learning_rate=0.1, weight_decay=2e-4, seed=2, bfloat16=True)
-_AWARE = Course(epochs=2, batch=128, optimizer="adamw", learning_rate=2e-4, seed=3)
+AWARE = Course(epochs=2, batch=128, optimizer="adamw", learning_rate=2e-4, seed=3)
 CALIBRATE = 256  # pictures that ranges and importance are taken from
 
 
@@ -57,7 +57,7 @@ class Recipe:
     channels: int = 16
     whole: tuple[str, ...] = ()
     distil: Course = _DISTIL
-    aware: Course = _AWARE
+    aware: Course = AWARE
 
 
 RECIPES: Mapping[str, Recipe] = {
