@@ -67,7 +67,6 @@ RECIPES: Mapping[str, Recipe] = {
         2,
         whole=("/top",),
         distil=replace(_DISTIL, epochs=12),
-        aware=replace(AWARE, epochs=6),
     ),
 }
 

@@ -12,6 +12,7 @@ import pytest
 
 import reconv
 from reconv.compress import METHODS
+from reconv.compress.quantize.quantize import quantize as method
 from reconv.compress.train.course import Course
 from reconv.engine.tail import open_session
 from reconv.errors import InputError, MissingError, ModelError
@@ -65,7 +66,7 @@ def test_every_method_has_a_door_that_measures(name: str, tmp_path: Path) -> Non
 
 def test_samples_that_judge_are_not_those_that_a_method_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    quantize = compressing.quantize_
+    quantize = method
 
     def counted(graph: Graph, samples: Any, *rest: Any, **settings: Any) -> Any:
         seen.append(len(samples))
