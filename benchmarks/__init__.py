@@ -7,12 +7,15 @@ from typing import Any
 
 from benchmarks import (
     agreement,
+    audit,
     busy,
+    byte_frames,
     caching,
     compression,
     coverage,
     dense,
     exchange,
+    hard,
     int8,
     int8_streams,
     memory,
@@ -21,9 +24,11 @@ from benchmarks import (
     overhead,
     policies,
     quiet,
+    recipes,
     shares,
     steady,
     sweeps,
+    tune,
 )
 from benchmarks.options import Options
 
@@ -34,6 +39,8 @@ SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
     "quiet": quiet.run,
     "shares": shares.run,
     "overhead": overhead.run,
+    "hard": hard.run,
+    "audit": audit.run,
     "steady": steady.run,
     "caching": caching.run,
     "policies": policies.run,
@@ -46,4 +53,7 @@ SUITES: Mapping[str, Callable[[Options], dict[str, Any]]] = {
     "optimize": optimize.run,
     "int8_streams": int8_streams.run,
     "sweeps": sweeps.run,
+    "tune": tune.run,
+    "recipes": recipes.run,
+    "byte_frames": byte_frames.run,
 }

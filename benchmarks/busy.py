@@ -10,16 +10,15 @@ from typing import Any
 
 from benchmarks.clips import ClipInputs
 from benchmarks.options import Options, field
-from benchmarks.tuning import Play, Played, choose, cut_maps
+from benchmarks.tuning import Play, choose
 from reconv.engine.model import Model, load
 from reconv.engine.tolerance import Profile
+from reconv.engine.tuning import Played
 from reconv.measure import BASELINES, watch
 from reconv.recipes.agree import box_f1
 
 HEADLINE = "f1@0.75"
 TUNED_FRAMES = 200
-TOLERANCES = (0.06, 0.08, 0.1, 0.12, 0.14)
-SCALES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 OVERLAPS = tuple(0.5 + 0.05 * i for i in range(10))  # a smooth loss: the mean over ten bars for "the same box"
 KEPT = 0.95  # on the first frames, which are few and have the fewest walkers
 ASKED = {HEADLINE: 0.96, "over_best": 0.5, "above_holding": 0.1}
@@ -37,7 +36,7 @@ def player(model: Model, clip: ClipInputs, frames: int) -> Play:
                 shares.append(stream.last.recomputed)
         f1 = clip.recipe.agreement(results[1:], dense[1:])[HEADLINE]
         loss = 1 - sum(box_f1(results[1:], dense[1:], iou) for iou in OVERLAPS) / len(OVERLAPS)
-        return Played(sum(shares[1:]) / (frames - 1), loss, f1, f1 >= KEPT)
+        return Played(sum(shares[1:]) / (frames - 1), loss, {HEADLINE: f1}, ())
 
     return play
 
@@ -48,9 +47,8 @@ def run(options: Options) -> dict[str, Any]:
     frames = 3 if options.tiny else TUNED_FRAMES
     options.say(f"busy: choosing a profile on {frames} frames")
     model = load(path)
-    tolerances = TOLERANCES[:2] if options.tiny else TOLERANCES
-    maps = cut_maps(model, next(clip.frames()))
-    chosen = choose(player(model, clip, frames), maps, tolerances, SCALES, options.say)
+    play, first = player(model, clip, frames), next(clip.frames())
+    chosen = choose(play, model, first, KEPT, options.say, factors=not options.tiny)
     tuned = {"frames": frames, "kept": KEPT, "figure": HEADLINE, **chosen.report}
     runs = []
     for threads in options.threads:

@@ -11,15 +11,14 @@ from typing import Any
 
 from benchmarks.clips import ClipInputs
 from benchmarks.options import Options, field
-from benchmarks.tuning import Play, Played, choose, cut_maps
+from benchmarks.tuning import Play, choose
 from reconv.engine.model import Model, load
 from reconv.engine.tolerance import Profile
+from reconv.engine.tuning import Played
 from reconv.measure import OutputError, watch
 
 KEPT = 0.45  # of the frozen answer's error, on the first frames; half is asked for on the others
 TUNED_FRAMES = 200
-TOLERANCES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-SCALES = (0.7, 0.85, 1.0, 1.2, 1.4, 1.7)
 ASKED = {"over_best": 0.1, "error_of_frozen": 0.5}
 
 
@@ -33,7 +32,8 @@ def player(model: Model, clip: ClipInputs, frames: int) -> Play:
             for inputs, right in zip(clip.frames(count=frames), dense, strict=True):
                 error.add(right, stream(inputs))
                 shares.append(stream.last.recomputed)
-        return Played(sum(shares[1:]) / (frames - 1), error.of_frozen, error.of_frozen, error.of_frozen <= KEPT)
+        figure = {"1 - error_of_frozen": 1 - error.of_frozen}
+        return Played(sum(shares[1:]) / (frames - 1), error.of_frozen, figure, ())
 
     return play
 
@@ -44,9 +44,8 @@ def run(options: Options) -> dict[str, Any]:
     frames, judged = (3, 4) if options.tiny else (TUNED_FRAMES, None)
     options.say(f"quiet: choosing a profile on {frames} frames")
     model = load(path)
-    tolerances = TOLERANCES[:2] if options.tiny else TOLERANCES
-    maps = cut_maps(model, next(clip.frames()))
-    chosen = choose(player(model, clip, frames), maps, tolerances, SCALES, options.say)
+    play, first = player(model, clip, frames), next(clip.frames())
+    chosen = choose(play, model, first, 1 - KEPT, options.say, factors=not options.tiny)
     tuned = {"frames": frames, "kept": KEPT, "figure": "error_of_frozen", **chosen.report}
     runs = []
     for threads in options.threads:

@@ -6,15 +6,21 @@ A section is a function from one suite's JSON to lines; a suite without results 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clip_tables import CLIP_HEAD, agreement_words, clip_rows
+from benchmarks.report_audit import audit
+from benchmarks.report_byte_frames import byte_frames
 from benchmarks.report_caches import caching, policies
 from benchmarks.report_exchange import exchange
+from benchmarks.report_hard import hard
 from benchmarks.report_int8 import agreement, compression, int8, int8_streams, optimize, sweeps
 from benchmarks.report_memory import memory
 from benchmarks.report_orders import orders
+from benchmarks.report_recipes import recipes
+from benchmarks.report_tune import tune
 from benchmarks.tables import table
 
 Suite = Mapping[str, Any]
@@ -45,29 +51,6 @@ def environment_line(suite: Suite) -> str:
     cpu, cpus, isa = facts.pop("cpu"), facts.pop("cpus"), facts.pop("instruction_set")
     versions = ", ".join(f"{name} {value}" for name, value in facts.items())
     return f"*{suite['date']}; {cpu}, {cpus} CPUs, our kernels {isa}; {versions}*"
-
-
-def _agreement(row: Suite) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in row["agreement"].items())
-
-
-def _clip_rows(rows: Iterable[Suite]) -> list[list[str]]:
-    return [
-        [
-            row["title"] + (f" ({row['precision']})" if "precision" in row else ""),
-            f"{row['mean_ms']:.2f}",
-            "/".join(f"{row['ms'][key]:.1f}" for key in ("p50", "p95", "p99")) if row["measured"] else "-",
-            f"{row['ms']['cpu']:.2f}" if row["measured"] else "-",
-            f"{row['over_best']:.3f}",
-            f"{row['share']:.3f}",
-            _agreement(row),
-            "-" if row["error_of_frozen"] is None else f"{row['error_of_frozen']:.4f}",
-        ]
-        for row in rows
-    ]
-
-
-CLIP_HEAD = ["", "ms", "p50/p95/p99", "CPU ms", "time over best rival", "recomputed", "agreement", "error of frozen"]
 
 
 def coverage(suite: Suite) -> list[str]:
@@ -125,9 +108,9 @@ def busy(suite: Suite) -> list[str]:
         "",
     ]
     for run in suite["runs"]:
-        rows = _clip_rows(run["rows"])
+        rows = clip_rows(run["rows"])
         for key, words in (("same_time", "at our time per frame"), ("same_work", "at our share of the work")):
-            rows += [[f"{row[0]}, {words}", *row[1:]] for row in _clip_rows(run[key])]
+            rows += [[f"{row[0]}, {words}", *row[1:]] for row in clip_rows(run[key])]
         lines += [f"### {run['threads']} thread(s)", "", *table(CLIP_HEAD, rows)]
     return lines
 
@@ -141,7 +124,7 @@ def quiet(suite: Suite) -> list[str]:
         "",
     ]
     for run in suite["runs"]:
-        lines += [f"### {run['threads']} thread(s)", "", *table(CLIP_HEAD, _clip_rows(run["rows"]))]
+        lines += [f"### {run['threads']} thread(s)", "", *table(CLIP_HEAD, clip_rows(run["rows"]))]
     return lines
 
 
@@ -154,7 +137,7 @@ def shares(suite: Suite) -> list[str]:
             f"{row['tolerance']:g}",
             f"{row['share']:.3f}",
             f"{row['simulated']:.3f}",
-            _agreement(row),
+            agreement_words(row),
         ]
         for row in suite["rows"]
     ]
@@ -216,6 +199,8 @@ SECTIONS: Mapping[str, Callable[[Suite], list[str]]] = {
     "quiet": quiet,
     "shares": shares,
     "overhead": overhead,
+    "hard": hard,
+    "audit": audit,
     "steady": steady,
     "caching": caching,
     "policies": policies,
@@ -228,6 +213,9 @@ SECTIONS: Mapping[str, Callable[[Suite], list[str]]] = {
     "optimize": optimize,
     "int8_streams": int8_streams,
     "sweeps": sweeps,
+    "tune": tune,
+    "recipes": recipes,
+    "byte_frames": byte_frames,
 }
 
 
@@ -250,7 +238,7 @@ def summary(results: Mapping[str, Suite]) -> str:
         for run in results[name]["runs"] if name in results else []:
             ours = next(row for row in run["rows"] if row["name"] == "reconv-stream")
             best = next(row for row in run["rows"] if row["name"] == run["best"])
-            agreement = _agreement(ours)
+            agreement = agreement_words(ours)
             rows.append(
                 [
                     scene,

@@ -48,7 +48,7 @@ def run(options: Options) -> dict[str, Any]:
         options.say(f"shares: {case.clip} from frame {case.skip}, tolerance {case.tolerance}")
         clip = ClipInputs(path, "yolox", options.asset(case.clip), (96, 128) if options.tiny else case.size)
         shares, results, dense = [], [], []
-        with model.stream(tolerance=case.tolerance) as stream:
+        with model.stream(tolerance=case.tolerance, never_slower=False) as stream:
             for inputs in clip.frames(case.skip, 3 if options.tiny else FRAMES):
                 results.append(clip.recipe.decode(stream(inputs)))
                 dense.append(clip.recipe.decode(model.run(inputs)))

@@ -1,28 +1,14 @@
-"""Choosing a profile on the first frames of a clip: a tolerance, then factors of the maps, then the tolerance again.
-
-The search for factors goes by a smooth loss; the tolerances, before and after, are the largest that a bar allows.
-"""
+"""Choosing a profile on the first frames of a clip, by a figure that a suite is about (see `reconv.engine.tuning`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reconv.engine.model import Model
 from reconv.engine.tolerance import Profile
-from reconv.optimize import Factors, Trial, exchange_rate, group_maps, tune_factors
-
-
-@dataclass(frozen=True)
-class Played:
-    """What a profile gave on the first frames. `kept`: it meets the bar; `figure` is what the bar is about."""
-
-    share: float
-    loss: float
-    figure: float
-    kept: bool
-
+from reconv.engine.tuning import Played, Search, groups_of
 
 Play = Callable[[Profile], Played]
 
@@ -36,60 +22,34 @@ class Chosen:
     report: dict[str, Any]
 
 
-def cut_maps(model: Model, inputs: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
-    """The maps that a profile may speak of, for inputs of these sizes."""
-    with model.stream() as stream:
-        stream(inputs)
-        return stream.cut_maps
-
-
-def _largest(
-    play: Play, profile_at: Callable[[float], Profile], tolerances: Sequence[float]
-) -> tuple[float, list[Any]]:
-    played = {tolerance: play(profile_at(tolerance)) for tolerance in tolerances}
-    tried = [
-        {"tolerance": t, "figure": round(p.figure, 5), "share": round(p.share, 5), "loss": round(p.loss, 5)}
-        for t, p in played.items()
-    ]
-    return max((t for t, p in played.items() if p.kept), default=min(tolerances)), tried
-
-
 def choose(
     play: Play,
-    maps: Mapping[str, tuple[int, int, int]],
-    tolerances: Sequence[float],
-    scales: Sequence[float],
+    model: Model,
+    inputs: Mapping[str, Any],
+    asked: float,
     say: Callable[[str], None],
+    *,
+    factors: bool = True,
 ) -> Chosen:
-    """A profile of the maps' factors; `scales` are the tolerances tried with the factors, as shares of the first."""
-    alone, tried = _largest(play, Profile, tolerances)
-    single = {"tolerance": alone, "tried": tried}
-    try:
-        rate = exchange_rate([Trial(entry["share"], entry["loss"]) for entry in tried])
-    except ValueError as error:
-        say(f"no factors: {error}")
-        return Chosen(Profile(alone), Profile(alone), {"single": single, "tolerance": alone, "factors": []})
-    # the search starts where one tolerance is best by the cost that it lowers
-    first: float = min(tried, key=lambda entry: entry["share"] + rate * entry["loss"])["tolerance"]
-    say(f"one tolerance: {alone}; factors from {first}, where a unit of loss is worth {rate:.2f} of the work")
-
-    def trial(profile: Profile) -> Trial:
-        played = play(profile)
-        return Trial(played.share, played.loss)
-
-    groups = group_maps({name: size[:2] for name, size in maps.items()})
-    found: Factors = tune_factors(trial, groups, first, rate, say=say)
-    last, again = _largest(play, found.profile, [round(first * scale, 4) for scale in scales])
+    """A profile whose headline figure is at least `asked`; `inputs` tell the sizes."""
+    search = Search(play, asked, say)
+    profile = search.run(groups_of(model, inputs) if factors else ())
+    used = search.factors if profile.maps else None
     report = {
-        "single": single,
-        "tolerance": last,
-        "tried": again,
-        "start": first,
-        "rate": round(rate, 4),
-        "trials": found.trials,
+        "single": {"tolerance": search.single.tolerance, "tried": _tried(search.tried["single"])},
+        "tolerance": profile.tolerance,
+        "tried": _tried(search.tried["factors"]),
+        "trials": len(search.played),
         "factors": [
-            {"from": group[0], "maps": len(group), "size": list(maps[group[0]][:2]), "factor": factor}
-            for group, factor in zip(found.groups, found.factors, strict=True)
-        ],
+            {"from": group[0], "maps": len(group), "factor": factor}
+            for group, factor in zip(used.groups, used.factors, strict=True)
+        ]
+        if used
+        else [],
+        "notes": list(search.notes),
     }
-    return Chosen(found.profile(last), Profile(alone), report)
+    return Chosen(profile, search.single, report)
+
+
+def _tried(found: Mapping[float, Played]) -> list[dict[str, Any]]:
+    return [{"tolerance": tolerance} | played.to_json() for tolerance, played in sorted(found.items())]

@@ -265,6 +265,7 @@ void bind_plan(nb::module_& m) {
         }, "x"_a)
         .def_prop_ro("cut_maps", [](const Plan& p) { return p.cut_maps(); })
         .def("stored", &Plan::stored, "x"_a)
+        .def("input_strides", [](const Plan& p, int input) { return p.inputs().at(static_cast<size_t>(input)).strides; }, "input"_a)
         .def("map_shape", [](const Plan& p, int id) {
             const Map& map = p.checked(id);
             return std::make_tuple(map.height, map.width, map.depth());
@@ -288,6 +289,22 @@ nb::ndarray<nb::numpy, T> values_of(const State& s, int x) {
     return array;
 }
 
+std::vector<ByteFrame> frames_of(const Plan& plan, const std::vector<std::optional<Picture>>& given) {
+    if (!given.empty() && given.size() != plan.inputs().size()) throw std::invalid_argument("one frame per input is needed, or none");
+    std::vector<ByteFrame> frames(given.size());
+    for (size_t i = 0; i < given.size(); i++) {
+        if (!given[i]) continue;
+        const Picture& picture = *given[i];
+        const Map& m = plan.maps()[plan.inputs()[i].map];
+        if (static_cast<int64_t>(picture.shape(0)) != m.height || static_cast<int64_t>(picture.shape(1)) != m.width ||
+            static_cast<int64_t>(picture.shape(2)) != m.channels)
+            throw std::invalid_argument("frame " + std::to_string(i) + " is not " + size_of(m));
+        frames[i] = {picture.data(), static_cast<ptrdiff_t>(picture.stride(0)), static_cast<ptrdiff_t>(picture.stride(1)),
+                     static_cast<ptrdiff_t>(picture.stride(2))};
+    }
+    return frames;
+}
+
 void bind_state(nb::module_& m) {
     nb::class_<Threads>(m, "Threads").def(nb::init<int>(), "count"_a).def_prop_ro("count", &Threads::count);
     nb::class_<State>(m, "State")
@@ -295,14 +312,21 @@ void bind_state(nb::module_& m) {
              "dense_only"_a, "tolerance"_a)
         .def_prop_ro("bytes", &State::bytes)
         .def_prop_rw("tolerance", &State::tolerance, &State::set_tolerance)
-        .def("step", [](State& s, const std::vector<Floats>& inputs, const std::vector<nb::ndarray<float, nb::c_contig, nb::device::cpu>>& outputs) {
+        .def("set_table", [](State& s, int input, const Floats& table, const Ints& order) {
+            if (input < 0 || input >= static_cast<int>(s.plan().inputs().size())) throw std::invalid_argument("no such input");
+            s.set_table(input, {table.data(), table.size()}, {order.data(), order.size()});
+        }, "input"_a, "table"_a, "order"_a)
+        .def("step", [](State& s, const std::vector<std::optional<Floats>>& inputs, const std::vector<nb::ndarray<float, nb::c_contig, nb::device::cpu>>& outputs,
+                        const std::vector<std::optional<Picture>>& frames) {
             const Plan& plan = s.plan();
             if (inputs.size() != plan.inputs().size()) throw std::invalid_argument("one array per input is needed");
+            const std::vector<ByteFrame> pictures = frames_of(plan, frames);
             std::vector<const float*> sources;
             for (size_t i = 0; i < inputs.size(); i++) {
-                if (static_cast<int64_t>(inputs[i].size()) != count_of(plan, plan.inputs()[i]))
+                const bool picture = !pictures.empty() && pictures[i].data;
+                if (!picture && (!inputs[i] || static_cast<int64_t>(inputs[i]->size()) != count_of(plan, plan.inputs()[i])))
                     throw std::invalid_argument("input " + std::to_string(i) + " has another number of values than its map");
-                sources.push_back(inputs[i].data());
+                sources.push_back(picture ? nullptr : inputs[i]->data());
             }
             if (!outputs.empty() && outputs.size() != plan.outputs().size()) throw std::invalid_argument("one array per output is needed");
             std::vector<float*> targets;
@@ -312,8 +336,8 @@ void bind_state(nb::module_& m) {
                 targets.push_back(outputs[i].data());
             }
             nb::gil_scoped_release release;
-            s.step(sources, targets);
-        }, "inputs"_a, "outputs"_a = nb::list())
+            s.step(sources, targets, pictures);
+        }, "inputs"_a, "outputs"_a = nb::list(), "frames"_a = nb::list())
         .def("read", [](const State& s, int output, nb::ndarray<float, nb::c_contig, nb::device::cpu> array) {
             if (output < 0 || output >= static_cast<int>(s.plan().outputs().size())) throw std::invalid_argument("no such output");
             if (static_cast<int64_t>(array.size()) != count_of(s.plan(), s.plan().outputs()[output]))

@@ -16,6 +16,7 @@ template <class T>
 using Array = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
 using Floats = Array<float>;
 using Ints = Array<int32_t>;
+using Picture = nb::ndarray<const uint8_t, nb::ndim<3>, nb::device::cpu>;  // with any strides
 using Pair = std::pair<int, int>;
 
 struct ParsedActivation {

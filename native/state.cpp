@@ -74,9 +74,9 @@ State::State(std::shared_ptr<const Plan> plan, std::shared_ptr<Threads> threads,
 void State::set_tolerance(float tolerance) {
     if (!(tolerance >= 0.f) || !std::isfinite(tolerance))
         throw std::invalid_argument("tolerance must be a finite number of at least 0");
-    // What is stored may be further off than a lower tolerance allows, and deviations are unknown before the first tolerant
-    // dense step: both make the next step dense.
-    if (tolerance < tolerance_ || (tolerance_ == 0.f && tolerance > 0.f)) ready_ = false;
+    // What is stored may be further off than a lower tolerance allows, but for what a dense step has just stored, and
+    // deviations are unknown before the first tolerant dense step: both make the next step dense.
+    if ((tolerance < tolerance_ && !was_dense_) || (tolerance_ == 0.f && tolerance > 0.f)) ready_ = false;
     tolerance_ = tolerance;
 }
 
@@ -108,6 +108,7 @@ void State::set_weights(int map, std::span<const float> weights) {
         if (!(w >= 0.f) || !std::isfinite(w)) throw std::invalid_argument("weights must be finite and at least 0");
     std::copy(weights.begin(), weights.end(), weights_.begin() + cuts_[map].index);
     cuts_[map].fixed = true;
+    forget_frames();
 }
 
 void State::profile(bool on) {
@@ -115,16 +116,18 @@ void State::profile(bool on) {
     std::fill(op_seconds_.begin(), op_seconds_.end(), 0.0);
 }
 
-void State::step(std::span<const float* const> sources, std::span<float* const> targets) {
+void State::step(std::span<const float* const> sources, std::span<float* const> targets, std::span<const ByteFrame> frames) {
     if (sources.size() != plan_->inputs().size()) throw std::invalid_argument("one array per input is needed");
     const size_t wanted = dense_only_ && dense_->work.stores ? plan_->outputs().size() : 0;
     if (!targets.empty() && targets.size() != wanted)
         throw std::invalid_argument(wanted ? "one array per output is needed" : "outputs are to be read after the step");
+    check_frames(frames);
     Threads::Session team(*threads_);
     team.reserve(plan_->scratch_floats(dense_only_));
     was_dense_ = dense_only_ || !ready_;
     ready_ = false;  // a step that fails half-way makes the next one dense
     recomputed_macs_ = 0;
+    turn_frames(frames);
     if (dense_only_) return run_dense(sources, targets, team);
     for (int i = 0; i < static_cast<int>(sources.size()); i++)
         load_rows(i, sources[i], 0, memory_.map(plan_->inputs()[i].map).height, team);
@@ -156,6 +159,7 @@ void State::load_rows(int input, const float* source, int first, int last, Threa
 }
 
 void State::load_rows(int input, const float* source, int first, int last, float* scratch) {
+    if (has_frame(input)) return load_bytes(input, first, last, scratch);
     const Border& border = plan_->inputs()[input];
     const Map& m = memory_.map(border.map);
     for (int y = first; y < last; y++) {

@@ -10,6 +10,12 @@
 
 namespace reconv {
 
+// The user's picture for one input: bytes (y, x, channel) with strides in bytes. Without data there is none.
+struct ByteFrame {
+    const uint8_t* data = nullptr;
+    ptrdiff_t row = 0, pixel = 0, channel = 0;
+};
+
 class State {
 public:
     // dense_only: maps share memory, every step computes everything and nothing is kept for the next.
@@ -18,8 +24,12 @@ public:
     State& operator=(const State&) = delete;
 
     // One frame: sources[i] is the user's array of input i, and targets[i] that of output i where the plan stores outputs as
-    // they come; without targets it drops them. Not to be called by two threads at once.
-    void step(std::span<const float* const> sources, std::span<float* const> targets = {});
+    // they come; without targets it drops them. Where frames[i] has data, input i is read from it and sources[i] may be null.
+    // Not to be called by two threads at once.
+    void step(std::span<const float* const> sources, std::span<float* const> targets = {}, std::span<const ByteFrame> frames = {});
+    // Input i may be frames of bytes from now on: table (channels, 256) says what a byte of each channel stands for, order
+    // where in the frame a channel is. The results are those of the floats, bit for bit.
+    void set_table(int input, std::span<const float> table, std::span<const int32_t> order);
     void read(int output, float* array) const;
     void reset() { ready_ = false; }
 
@@ -53,6 +63,19 @@ private:
         std::span<float* const> targets;
     };
 
+    struct ByteInput {
+        std::vector<float> table;      // empty: takes floats only
+        std::array<int32_t, kMostByteChannels> order{};
+        std::vector<uint8_t> kept;     // a stream's last frame, (height, width, channels)
+        bool kept_now = false;         // kept holds the frame that this step has, or the last one had
+        bool known = false;            // in this step: pixels with the bytes that are kept need no look
+    };
+
+    bool has_frame(int input) const { return !frames_.empty() && frames_[static_cast<size_t>(input)].data; }
+    void check_frames(std::span<const ByteFrame> frames) const;
+    void turn_frames(std::span<const ByteFrame> frames);
+    void forget_frames();
+    void load_bytes(int input, int first, int last, float* scratch);
     void load_rows(int input, const float* source, int first, int last, Threads::Session& team);
     void load_rows(int input, const float* source, int first, int last, float* scratch);
     void store_rows(int output, float* array, int first, int last, Threads::Session* team, bool alone = false) const;
@@ -93,6 +116,8 @@ private:
     std::vector<Bits> op_inputs_;
     std::vector<float> weights_;
     std::vector<Cut> cuts_;                                // by map
+    std::vector<ByteInput> byte_inputs_;                   // by input; empty until one takes bytes
+    std::span<const ByteFrame> frames_;                    // of this step
     bool ready_ = false, was_dense_ = false, profiling_ = false;
     int64_t recomputed_macs_ = 0;
     std::vector<double> op_seconds_;

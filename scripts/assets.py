@@ -129,6 +129,34 @@ ASSETS: dict[str, Asset] = {
         "basic_pitch.onnx", Package("pip", "basic-pitch", "0.4.0"), ("basic_pitch/saved_models/icassp_2022/nmp.onnx",),
         "2c3c1d144bfa61ad236e92e169c13535c880469a12a047d4e73451f2c059a0ec", "Apache-2.0",
     ),
+    # sounds: read speech at 16 kHz, a machine's words with pauses of silence at 48 kHz, music at 8 kHz
+    "speech": Asset(
+        "speech.wav", Package("apt", "pocketsphinx-testdata", ""),
+        ("usr/share/pocketsphinx/test/data/librivox/sense_and_sensibility_01_austen_64kb-0870.wav",),
+        "b0557cf95c974d930577e58e46b7f068c432a6e3afcc286563d88922b2a5315c", "BSD-2-Clause",
+    ),
+    "announcement": Asset(
+        "announcement.wav", Package("apt", "alsa-utils", ""), ("usr/share/sounds/alsa/Front_Left.wav",),
+        "9f97e8458785da2f0aa0ec60bf9cc81520cbf80a4683e83eca9cb5f2958e9fef", "GPL-2.0",
+    ),
+    "music": Asset(
+        "music.wav", Package("apt", "asterisk-moh-opsound-wav", ""),
+        ("usr/share/asterisk/moh/manolo_camp-morning_coffee.wav",),
+        "43540271262ebb37f5a760dea62686cc30dc379d85757a83f79b8bc0dce8bedb", "CC BY-SA 3.0",
+    ),
+    # how packages call ONNX Runtime: their own code, run as it is
+    "nudenet_code": Asset(
+        "nudenet.py", Package("pip", "nudenet", "3.4.2"), ("nudenet/nudenet.py",),
+        "4ce2b9e18a698196afc7ec5bef66c2f2be14b85dc6c57041a4392fbb58c1952c", "AGPL-3.0",
+    ),
+    "swift_f0_code": Asset(
+        "swift_f0.py", Package("pip", "swift-f0", "0.3.0"), ("swift_f0/core.py",),
+        "0d88818a012c71647aa0b56572b2a3e6d23c7138b2251999faf6d3e1ef930762", "MIT",
+    ),
+    "rapidocr_code": Asset(
+        "rapidocr.py", _RAPIDOCR, ("rapidocr_onnxruntime/utils/infer_engine.py",),
+        "3e402c95026ab793533b0de296b0b7e897ad50618d089b2b2214bd90833c3f29", "Apache-2.0",
+    ),
     # clips
     "vtest": Asset(
         "vtest.avi", _OPENCV, (f"{_DATA}vtest.avi",),

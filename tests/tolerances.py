@@ -3,6 +3,7 @@
 exact              the same operations in the same order: equal bits (a NaN equals a NaN)
 float32_reordered  sums in another order, fused multiply-adds, other approximations of elementary functions: a share of
                    what the largest term of the sum could contribute
+float16            every value rounded to float16 on the way through a network: some 64 of its steps of the largest
 """
 
 from __future__ import annotations
@@ -44,3 +45,4 @@ class Tolerance:
 
 EXACT = Tolerance("exact")
 FLOAT32_REORDERED = Tolerance("float32_reordered", relative=2e-6, absolute=1e-35, scaled=2e-6)
+FLOAT16 = Tolerance("float16", relative=2.0**-10, absolute=2.0**-24, scaled=2.0**-5)

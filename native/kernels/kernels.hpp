@@ -61,6 +61,21 @@ struct InputRow {
     float* scratch;                 // 2 * (width * channels + 64) floats
 };
 
+constexpr int kMostByteChannels = 4;
+
+struct ByteRow {
+    const uint8_t* source;          // user's array, at (y, 0, 0)
+    ptrdiff_t source_pixel, source_channel;  // bytes
+    uint8_t* kept;                  // the last frame's row, its channels together; null: none is kept
+    bool known;                     // pixels whose bytes are those kept have not moved
+    const float* table;             // (channels, 256): what a byte stands for
+    const int32_t* order;           // of each channel, where the source has it
+    float* stored;                  // the map's row
+    ptrdiff_t stored_pixel;
+    int width, channels;            // at most kMostByteChannels
+    float* scratch;                 // 2 * (width * channels + 64) floats
+};
+
 struct Kernels8;  // kernels8.hpp
 
 struct Kernels {
@@ -81,6 +96,8 @@ struct Kernels {
     // Compares a row of the frame with the stored one, stores what moved and sets its bits (whole words are written).
     // A dense frame passes all = true: every pixel is stored and every bit set; bits may then be null.
     void (*input_row)(const InputRow&, const float* weights, float limit, bool all, uint64_t* bits);
+    // The same with a row of bytes: stores and marks what input_row would, given the floats of the table. Keeps the row.
+    void (*byte_row)(const ByteRow&, const float* weights, float limit, bool all, uint64_t* bits);
     void (*max_window)(float* out, const float* const* in, int count, int channels);
     void (*average_window)(float* out, const float* const* in, int count, int channels, float divisor);
     void (*affine)(float* out, const float* in, const float* scale, const float* shift, int channels);
@@ -101,6 +118,8 @@ extern const Kernels kernels_baseline;
 #if defined(RECONV_X86)
 extern const Kernels kernels_v3;
 extern const Kernels kernels_v4;
+#elif defined(RECONV_ARM)
+extern const Kernels kernels_neon;
 #endif
 
 }  // namespace reconv

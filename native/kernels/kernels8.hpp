@@ -137,6 +137,10 @@ extern const Kernels8 kernels8_v3vnni;
 extern const Kernels8 kernels8_v4;
 extern const Kernels8 kernels8_v4vnni;
 extern const Kernels8 kernels8_amx;
+bool permutes_bytes();  // whether the processor has AVX512-VBMI, which is part of no set
+#elif defined(RECONV_ARM)
+extern const Kernels8 kernels8_neon;
+extern const Kernels8 kernels8_i8mm;
 #endif
 
 }  // namespace reconv

@@ -20,6 +20,7 @@ namespace RECONV_ISA {
 #include "vec.hpp"
 #include "conv_kernels.hpp"
 #include "map_kernels.hpp"
+#include "input_kernels.hpp"
 
 }  // namespace RECONV_ISA
 }  // namespace
@@ -59,6 +60,7 @@ const Kernels CONCAT(kernels_, RECONV_ISA) = {
     RECONV_ISA::put,
     RECONV_ISA::cut,
     RECONV_ISA::input_row,
+    RECONV_ISA::byte_row,
     RECONV_ISA::max_window,
     RECONV_ISA::average_window,
     RECONV_ISA::affine,

@@ -74,7 +74,7 @@ void table_by_sixteenths(uint8_t* out, const uint8_t* in, int64_t count, const u
 
 void table_row(uint8_t* out, const uint8_t* in, int64_t count, const uint8_t* table) {
 #if VL == 16
-    if (__builtin_cpu_supports("avx512vbmi")) return table_by_bytes(out, in, count, table);
+    if (permutes_bytes()) return table_by_bytes(out, in, count, table);
 #endif
 #if VL >= 8
     if (count >= 16) return table_by_sixteenths(out, in, count, table);

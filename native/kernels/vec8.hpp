@@ -230,8 +230,10 @@ INLINE Weights weights_at(const int8_t* p) { return *reinterpret_cast<const ivec
 INLINE ivec dot(ivec acc, Codes x, Weights w) {
 #if VL == 16
     return (ivec)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)x, (__m512i)w);
-#else
+#elif VL == 8
     return (ivec)_mm256_dpbusd_avx_epi32((__m256i)acc, (__m256i)x, (__m256i)w);
+#else
+    return (ivec)vusdotq_s32((int32x4_t)acc, (uint8x16_t)x, (int8x16_t)w);
 #endif
 }
 #else

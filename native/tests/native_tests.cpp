@@ -2,6 +2,7 @@
 // loops, teams that start and stop. Prints "N checks passed"; exit code 1 when one failed.
 //
 //   native_tests [seed] [plans]
+//   native_tests isas               the instruction sets that this machine runs, best first
 #include <cstdio>
 #include <cstdlib>
 
@@ -20,6 +21,10 @@ void reconv::testing::check(bool ok, const std::string& what, std::source_locati
 }
 
 int main(int count, char** arguments) {
+    if (count == 2 && std::string(arguments[1]) == "isas") {
+        for (const std::string& isa : usable_isas()) std::printf("%s\n", isa.c_str());
+        return 0;
+    }
     const uint64_t seed = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 1;
     const int plans = count > 2 ? std::atoi(arguments[2]) : 40;
     Random random(seed);
@@ -40,6 +45,8 @@ int main(int count, char** arguments) {
     check(plans < 10 || forks_seen > plans, "forks are found");
     for (const std::string& isa : usable_isas())
         for (int i = 0; i < plans; i++) test_plan(seed * 1000 + static_cast<uint64_t>(i), isa);
+    for (const std::string& isa : usable_isas())
+        for (int i = 0; i < plans; i++) test_frames(seed * 1000 + static_cast<uint64_t>(i), isa);
     for (const std::string& isa : usable_isas())
         for (int i = 0; i < plans; i++) test_memory(seed * 1000 + static_cast<uint64_t>(i), isa);
     // few are harmless: rows that are zeros anyway, pieces that nothing else comes near

@@ -65,6 +65,7 @@ void test_processors();
 void test_together(Random& random);
 void test_weights(Random& random);
 void test_plan(uint64_t seed, const std::string& isa);
+void test_frames(uint64_t seed, const std::string& isa);
 void test_orders(uint64_t seed, const std::string& isa, bool codes);
 void test_memory(uint64_t seed, const std::string& isa);
 void test_forks(uint64_t seed, const std::string& isa);

@@ -13,14 +13,20 @@
     small = reconv.quantize("detector.onnx", "pictures/", recipe="yolox")   # and prune, distill, optimize, ...
     small.save("small.onnx")                        # its size, speed and loss, measured: small.report
 
-This is the public door: what is listed here is public, and nothing else.
+    session = reconv.InferenceSession("detector.onnx")  # for scripts that were written for onnxruntime
+
+This is the public door: what is listed here is public, and nothing else; and the names of onnxruntime's own that such
+scripts find in its module.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from reconv._version import __version__
 from reconv.cache import Cache, CacheStats
 from reconv.cache.tiers import DiskTier, RedisTier
 from reconv.compress.result import Compressed
-from reconv.engine import MapProfile, Model, Placed, Placement, Profile, Step, Stream, load
+from reconv.engine import Audit, MapProfile, Model, PixelArithmetic, Placed, Placement, Profile, Step, Stream, load
+from reconv.engine.tuning import Tuned
 from reconv.errors import (
     CacheError,
     ClosedError,
@@ -50,12 +56,16 @@ from reconv.optimize.compressing import (
 from reconv.optimize.exchange import Exchanged, exchange
 from reconv.optimize.limits import Limits
 from reconv.optimize.optimize import Optimized, optimize
+from reconv.optimize.tune import tune
+from reconv.recipes import Recipe
 from reconv.reuse.cached import Cached, cached
 from reconv.reuse.features import Features
 from reconv.reuse.prefix import Cut, SharedPrefix
 from reconv.reuse.states import StreamPool
+from reconv.session import NAMES, InferenceSession, look_up
 
 __all__ = [
+    "Audit",
     "Cache",
     "CacheError",
     "CacheStats",
@@ -66,6 +76,7 @@ __all__ = [
     "DiskTier",
     "Exchanged",
     "Features",
+    "InferenceSession",
     "InputError",
     "Limits",
     "MapProfile",
@@ -73,10 +84,12 @@ __all__ = [
     "Model",
     "ModelError",
     "Optimized",
+    "PixelArithmetic",
     "Placed",
     "Placement",
     "Profile",
     "ProfileError",
+    "Recipe",
     "ReconvError",
     "RedisTier",
     "SharedPrefix",
@@ -86,6 +99,7 @@ __all__ = [
     "StreamPool",
     "TailError",
     "TensorInfo",
+    "Tuned",
     "__version__",
     "cached",
     "distil_quantize",
@@ -103,4 +117,12 @@ __all__ = [
     "share_weights",
     "shrink_input",
     "sparsify",
+    "tune",
 ]
+
+if not TYPE_CHECKING:  # else a misspelt name of ours would pass for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name in NAMES:
+            return look_up(name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

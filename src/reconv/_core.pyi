@@ -47,6 +47,7 @@ class Plan:
         """False: streams do not keep the map, the op that reads it does its producer's work as well."""
     def input(self, x: int, strides: Strides) -> int: ...
     def output(self, x: int, strides: Strides) -> int: ...
+    def input_strides(self, input: int) -> Strides: ...
     def conv(
         self,
         x: int,
@@ -210,8 +211,16 @@ class Threads:
 class State:
     tolerance: float
     def __init__(self, plan: Plan, threads: Threads, dense_only: bool, tolerance: float) -> None: ...
-    def step(self, inputs: list[Floats], outputs: list[Floats] = []) -> None:
-        """outputs: arrays to write to, where the state is dense-only and the plan sealed so; none: they are dropped."""
+    def set_table(self, input: int, table: Floats, order: Ints) -> None:
+        """The input may be frames of bytes (H, W, C), C up to 4: channel c is table[c, frame[..., order[c]]]."""
+    def step(
+        self,
+        inputs: Sequence[Floats | None],
+        outputs: list[Floats] = [],
+        frames: Sequence[NDArray[np.uint8] | None] = [],
+    ) -> None:
+        """outputs: arrays to write to, where the state is dense-only and the plan sealed so; none: they are dropped.
+        frames: of an input that has a table, instead of its array in `inputs`; of any strides."""
     def read(self, output: int, array: Floats) -> None: ...
     def reset(self) -> None: ...
     @property

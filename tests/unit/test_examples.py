@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,8 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
+from reconv.app import main
+
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "examples" / "layer.py"
+OWN = ROOT / "examples" / "own_recipe.py"
+RECORDING = ROOT / "src" / "reconv" / "app" / "data" / "screen.mp4"
 PICTURE = ROOT / "docs" / "images" / "recomputed.png"
 TILE, CAPACITY = 32, 200
 KERNELS = {
@@ -27,9 +32,9 @@ KERNELS = {
 Array = np.ndarray[Any, Any]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, example: Path = LAYER) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(LAYER), *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, str(example), *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -109,3 +114,60 @@ def test_what_is_no_picture_is_one_line(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert words in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def ink(frame: Array) -> Array:
+    """Which cells of 16x16 pixels have strokes: the mean, over a cell's pixels, of how far each is brighter or darker
+    than the mean of the eight around it (nothing beyond the border), all colours together, a third of it."""
+    grey = np.pad(frame.astype(np.float64).sum(2) / 3 / 255, 1)
+    height, width = frame.shape[:2]
+    around = [grey[1 + y : 1 + y + height, 1 + x : 1 + x + width] for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x]
+    stroke = np.abs(grey[1:-1, 1:-1] - np.mean(around, axis=0))
+    return np.asarray(stroke.reshape(height // 16, 16, width // 16, 16).mean((1, 3)))
+
+
+def test_a_recipe_of_ones_own_finds_the_ink() -> None:
+    done = run(example=OWN)
+    assert done.returncode == 0, done.stderr
+    found = re.fullmatch(
+        r"screen\.mp4: (\d+) frames, ink in ([\d.]+)% of the cells\n"
+        r"tolerance 0: ([\d.]+)% of the work, overlap 1\.000\n"
+        r"tolerance 0\.1: ([\d.]+)% of the work, overlap ([\d.]+)\n",
+        done.stdout,
+    )
+    assert found is not None, done.stdout
+    capture = cv2.VideoCapture(str(RECORDING))
+    frames = []
+    more, frame = capture.read()
+    while more:
+        frames.append(frame)
+        more, frame = capture.read()
+    assert int(found[1]) == len(frames)
+    few = frames[::10]
+    assert float(found[2]) == pytest.approx(100 * np.mean([ink(frame) > 0.04 for frame in few]), abs=1)
+    assert 0 < float(found[4]) <= float(found[3]) < 20
+    assert float(found[5]) > 0.98
+    assert abs(float(found[2]) - 100 * np.mean([ink(frame) > 0.08 for frame in few])) > 2  # the check can fail
+
+
+def test_it_is_run_by_the_command_as_the_manual_says(tmp_path: Path) -> None:
+    model, drawn, lines = tmp_path / "ink.onnx", tmp_path / "drawn.mp4", tmp_path / "lines.jsonl"
+    assert run("--save", str(model), example=OWN).returncode == 0
+    for target in (drawn, lines):
+        command = ["run", model, RECORDING, "--recipe", f"{OWN}:Ink", "--output", target, "--limit", 3]
+        assert main([str(part) for part in command]) == 0
+    capture = cv2.VideoCapture(str(RECORDING))
+    result = json.loads(lines.read_text().splitlines()[0])["result"]
+    frame = capture.read()[1]
+    expected = np.argwhere(ink(frame) > 0.04)[:, ::-1] * 16
+    assert result["cells"] == expected.tolist()
+    shown = cv2.VideoCapture(str(drawn)).read()[1]
+    x, y = (int(v) for v in expected[0])
+    assert shown[y + 4 : y + 12, x + 4 : x + 12].mean() < 0.8 * frame[y + 4 : y + 12, x + 4 : x + 12].mean()
+
+
+def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_text("no", encoding="utf-8")
+    done = run(str(tmp_path / "no.mp4"), example=OWN)
+    assert done.returncode == 1
+    assert "no.mp4 is not a video that can be read" in done.stderr

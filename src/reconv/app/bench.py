@@ -13,6 +13,7 @@ from rich.table import Table
 
 from reconv.app.console import console, parse_size, print_json
 from reconv.app.opened import open_model, open_recipe
+from reconv.engine.tolerance import read_profile
 from reconv.errors import InputError
 from reconv.measure import (
     BASELINES,
@@ -41,6 +42,7 @@ def bench(
     *,
     recipe: str = typer.Option("raw", help=f"What the model needs around it: {', '.join(RECIPES)}."),
     tolerance: float = typer.Option(0.0, min=0, help="Of our stream, in standard deviations; 0 is exact."),
+    profile: str | None = typer.Option(None, help="Of our stream: what `reconv tune` wrote; its tolerance counts."),
     size: str | None = typer.Option(None, help="Height x width of the network's input. Default: the model's own."),
     threads: str | None = typer.Option(None, help="One count or several, as in 1,2. Default: 1, and all that we may."),
     frames: int = typer.Option(200, min=2, help="How many; the first one warms up and is not measured."),
@@ -49,6 +51,10 @@ def bench(
 ) -> int:
     """Measure a model on a clip beside ONNX Runtime, OpenVINO, frame holding and a motion gate."""
     wanted = parse_size(size)
+    chosen = None if profile is None else read_profile(profile)
+    if chosen is not None and tolerance:
+        raise InputError("--tolerance and --profile are one too many: a profile has a tolerance")
+    tolerance = tolerance if chosen is None else chosen.tolerance
     if not Path(model).is_file():
         raise InputError(f"no such file: {model} (the other runtimes read the model by its path)")
     entrants = [name for name in ENTRANTS if not PEERS[name].missing()]
@@ -58,16 +64,16 @@ def bench(
     for count in _thread_counts(threads):
         source = open_source(clip)  # a source can be read once
         around = around or open_recipe(recipe, open_model(model, count, None), source.shape, wanted)
-        contestants = [Contestant(name, name, model, count, tolerance) for name in entrants]
+        contestants = [Contestant(name, name, model, count, tolerance, chosen) for name in entrants]
         with talk.status(f"{len(entrants)} contestants take turns, {count} thread(s) ...", spinner="line"):
-            seen = watch(contestants, _inputs(source, around, skip, frames), around.decode, REFERENCE, Pace())
+            seen = watch(contestants, _inputs(source, around, skip, frames), around.decode_brief, REFERENCE, Pace())
         rows = _rows(seen, around)
         runs.append({"threads": count, "best_rival": seen.best, "rows": [row.to_json() for row in rows]})
         if not json:
             console().print(_table(rows, count, PEERS[seen.best].title))
     facts = environment()
     if json:
-        given = {"model": model, "clip": clip, "recipe": recipe, "tolerance": tolerance}
+        given = {"model": model, "clip": clip, "recipe": recipe, "tolerance": tolerance, "profile": profile}
         print_json({**given, "environment": facts, "missing": missing, "runs": runs})
         return 0
     for reason in missing:
@@ -87,10 +93,10 @@ def _thread_counts(text: str | None) -> list[int]:
 
 
 def _inputs(source: Source, recipe: Recipe, skip: int, count: int) -> Iterator[dict[str, Array]]:
-    for frame in itertools.islice(source.frames(), skip, skip + count):
+    for frame in itertools.islice(recipe.framed(source).frames(), skip, skip + count):
         if isinstance(frame, dict):
             raise InputError(f"{source.name}: bench measures models of one input, the file has {len(frame)} arrays")
-        yield {recipe.input.name: recipe.preprocess(frame)}
+        yield recipe.inputs(frame)
 
 
 def _rows(seen: Clip, recipe: Recipe) -> list[Row]:

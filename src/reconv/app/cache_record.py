@@ -53,7 +53,9 @@ def record(
     around = open_recipe(recipe, network, frames.shape, wanted)
     log = _Log()
     with console(stderr=True).status("recording ...", spinner="line"), waiting_interrupt() as interrupt:
-        for frame in itertools.islice(frames.frames(), 0, None if limit is None else limit * every, every):
+        for frame in itertools.islice(
+            around.framed(frames).frames(), 0, None if limit is None else limit * every, every
+        ):
             log.add(parts, inputs_of(frame, around))
             if interrupt:
                 break

@@ -24,6 +24,7 @@ from reconv.app.optimize import optimize
 from reconv.app.prune import prune
 from reconv.app.quantize import quantize
 from reconv.app.run import run
+from reconv.app.tune import tune
 from reconv.errors import ReconvError, one_line
 
 __all__ = ["COMMANDS", "main"]
@@ -32,6 +33,7 @@ Command = Callable[..., Any]
 COMMANDS: dict[str, Command | dict[str, Command]] = {  # commands of its own make a group, which needs a line in GROUPS
     "run": run,
     "bench": bench,
+    "tune": tune,
     "inspect": inspect,
     "exchange": exchange,
     "quantize": quantize,

@@ -98,9 +98,9 @@ def annotate(
     video = VideoWriter(output / "demo.mp4", source.rate or 10)
     work, steps, last = np.zeros(recipe.frame_shape, np.float64), 0, None
     try:
-        with model.stream(tolerance) as stream:
+        with model.stream(tolerance, pixels=recipe.pixels) as stream:
             for frame in _frames(source, limit):
-                result = recipe.decode(stream({recipe.input.name: recipe.preprocess(frame)}))
+                result = recipe.decode(stream({recipe.input.name: recipe.bytes(frame)}))
                 picture = tint(frame, recipe.on_frame(stream.stale_pixels(recipe.input.name)))
                 video.write(_caption(recipe.draw(picture, result), f"recomputed {stream.last.recomputed:.0%}"))
                 if last is not None:  # the first step is dense and would drown the rest

@@ -116,6 +116,7 @@ def _samples(graph: Graph, data: str | None, recipe: str, size: tuple[int, int] 
         return []
     source = open_source(data)
     around = open_recipe(recipe, graph, source.shape, size)
+    source = around.framed(source)
     step = max(1, (source.count or SAMPLES) // SAMPLES)
     frames = itertools.islice(source.frames(), 0, SAMPLES * step, step)
     return [dict(inputs_of(frame, around)) for frame in frames]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from reconv.app.console import parse_shapes
 from reconv.engine.model import Model, load
 from reconv.errors import InputError
 from reconv.graph import Graph
-from reconv.recipes import RECIPES, Recipe
+from reconv.recipes import Recipe, recipe_class
+from reconv.recipes.others import input_of_frames, recipe_around
 
 __all__ = ["check_targets", "known_shapes", "open_model", "open_recipe"]
 
@@ -41,9 +45,9 @@ def open_model(path: str, threads: int | None, size: tuple[int, int] | None, ker
         ModelError, InputError, ProfileError: as `load`.
     """
     model = load(path, threads=threads, kernels=kernels)
-    if size is None or not model.inputs or len(model.inputs[0].shape) != 4:
+    info = input_of_frames(model.inputs) if model.inputs else None
+    if size is None or info is None or len(info.shape) != 4:
         return model
-    info = model.inputs[0]
     last = info.shape[3] == 3 and info.shape[1] != 3
     axes = (1, 2) if last else (2, 3)
     declared = [info.shape[axis] for axis in axes]
@@ -56,14 +60,18 @@ def open_model(path: str, threads: int | None, size: tuple[int, int] | None, ker
 
 
 def open_recipe(
-    name: str, model: Model | Graph, frame_shape: tuple[int, int] | None, size: tuple[int, int] | None
+    name: str,
+    model: Model | Graph,
+    frame_shape: tuple[int, int] | None,
+    size: tuple[int, int] | None,
+    given: Mapping[str, NDArray[Any]] | None = None,
 ) -> Recipe:
-    """The recipe called `name` for the model's first input. Raises InputError."""
-    if name not in RECIPES:
-        raise InputError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+    """The recipe called `name`, or one's own as module:Class, around the model; `given` are arrays for inputs beside
+    that of the frames. Raises InputError."""
+    kind = recipe_class(name)
     if not model.inputs:
         raise InputError("the model has no input")
-    return RECIPES[name](model.inputs[0], frame_shape, size)
+    return recipe_around(kind, model, frame_shape, size, given)
 
 
 def known_shapes(
@@ -80,11 +88,11 @@ def known_shapes(
             hint = "--size" if len(open_ones[0].shape) == 4 else f"--shape {open_ones[0].name}=..."
             raise InputError(f"input {open_ones[0]} has sizes that the model leaves open: give {hint}")
         return None
-    for position, info in enumerate(model.inputs):
+    for info in model.inputs:
         if info.name in shapes:
             continue
         declared = [1 if axis == 0 and not isinstance(n, int) else n for axis, n in enumerate(info.shape)]
-        if position == 0 and size is not None and len(declared) == 4:
+        if info is input_of_frames(model.inputs) and size is not None and len(declared) == 4:
             first = 1 if declared[3] == 3 and declared[1] != 3 else 2
             declared[first : first + 2] = size
         if not all(isinstance(n, int) for n in declared):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reconv.errors import MissingError, SourceError, one_line
 from reconv.recipes import Recipe
+from reconv.recipes.pixels import opencv
 
 __all__ = ["Answer", "Sink", "VideoWriter", "open_sink", "tint"]
 
@@ -27,10 +28,16 @@ STALE_COLOUR = (60, 60, 235)  # blue, green, red
 
 @dataclass(frozen=True)
 class Answer:
-    """One frame and what came of it. `stale` (H, W) of the frame says which of its pixels moved, None if unknown."""
+    """One frame and what came of it.
+
+    `index` is its number in the source, `place` its place in time among the frames that were asked for; `recipe` is for
+    frames of its size; `stale` (H, W) of the frame says which of its pixels moved, None if unknown.
+    """
 
     index: int
+    place: int
     frame: Any
+    recipe: Recipe
     outputs: Mapping[str, NDArray[Any]]
     result: Any
     recomputed: float
@@ -43,8 +50,9 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-def open_sink(text: str | None, recipe: Recipe, rate: float | None, pictures: bool) -> Sink:
-    """A sink by the suffix of its file; "-" is JSON lines on stdout, None keeps nothing. Raises SourceError."""
+def open_sink(text: str | None, rate: float | None, pictures: bool, source: str | None = None) -> Sink:
+    """A sink by the suffix of its file; "-" is JSON lines on stdout, None keeps nothing. `source` is named in every
+    line, where several share one output. Raises SourceError."""
     if text is None:
         return Nothing()
     suffix = Path(text).suffix.lower()
@@ -54,8 +62,8 @@ def open_sink(text: str | None, recipe: Recipe, rate: float | None, pictures: bo
         raise SourceError("--output .mp4 needs a source of pictures")
     try:
         if text == "-" or suffix == ".jsonl":
-            return JsonLines(sys.stdout if text == "-" else open(text, "w", encoding="utf-8"), recipe)
-        return Npz(Path(text)) if suffix == ".npz" else Annotated(Path(text), recipe, rate or RATE)
+            return JsonLines(sys.stdout if text == "-" else open(text, "w", encoding="utf-8"), source)
+        return Npz(Path(text)) if suffix == ".npz" else Annotated(Path(text), rate or RATE)
     except OSError as error:
         raise SourceError(f"--output {text} cannot be written: {error.strerror or one_line(error)}") from error
 
@@ -69,14 +77,15 @@ class Nothing:
 
 
 class JsonLines:
-    """One line per frame: {"frame", "recomputed", "result"}."""
+    """One line per frame: {"frame", "recomputed", "result"}, after {"source"} where that was named."""
 
-    def __init__(self, file: TextIO, recipe: Recipe) -> None:
-        self._file, self._recipe = file, recipe
+    def __init__(self, file: TextIO, source: str | None = None) -> None:
+        self._file = file
+        self._start: dict[str, Any] = {} if source is None else {"source": source}
 
     def write(self, answer: Answer) -> None:
-        result = self._recipe.to_json(answer.result)
-        line = {"frame": answer.index, "recomputed": round(answer.recomputed, 6), "result": result}
+        result = answer.recipe.to_json(answer.result)
+        line = {**self._start, "frame": answer.index, "recomputed": round(answer.recomputed, 6), "result": result}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()  # whoever follows the file sees every frame
 
@@ -135,7 +144,8 @@ class Npz:
 
 
 class VideoWriter:
-    """H.264 in .mp4 from uint8 (H, W, 3) BGR pictures of one size, through PyAV. An odd last row or column is cut."""
+    """H.264 in .mp4 from uint8 (H, W, 3) BGR pictures, through PyAV. The first one says how large the video is: an odd
+    last row or column is cut, and pictures of other sizes are scaled to fit, in the middle of black."""
 
     def __init__(self, path: Path, rate: float) -> None:
         try:
@@ -147,14 +157,25 @@ class VideoWriter:
         self._container: Any = av.open(str(path), "w")
         self._rate = Fraction(rate).limit_denominator(1001)
         self._stream: Any = None
+        self._first: tuple[int, int] = (0, 0)
+        self._next = 0
 
-    def write(self, picture: NDArray[Any]) -> None:
-        height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
+    def write(self, picture: NDArray[Any], place: int | None = None) -> None:
+        """`place`: in time, counted in frames; later than the last one. None is the next: a gap shows the last picture
+        for longer."""
         if self._stream is None:
+            self._first = (picture.shape[0], picture.shape[1])
+            if min(self._first) < 2:
+                raise SourceError(f"pictures of {self._first[0]}x{self._first[1]} are too small for a video")
             self._stream = self._container.add_stream("libx264", rate=self._rate)
-            self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+            self._stream.height, self._stream.width = (extent // 2 * 2 for extent in self._first)
+            self._stream.pix_fmt = "yuv420p"
             self._stream.options = {"crf": "20", "preset": "veryfast"}
-        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="bgr24")
+        height, width = self._stream.height, self._stream.width
+        fitted = np.ascontiguousarray(_fitted(picture, self._first)[:height, :width])
+        frame = self._av.VideoFrame.from_ndarray(fitted, format="bgr24")
+        frame.pts, frame.time_base = self._next if place is None else place, 1 / self._rate
+        self._next = frame.pts + 1
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
@@ -166,15 +187,38 @@ class VideoWriter:
 class Annotated:
     """The frames with the results drawn on them; stale pixels tinted where the answer has them."""
 
-    def __init__(self, path: Path, recipe: Recipe, rate: float) -> None:
-        self._recipe, self._video = recipe, VideoWriter(path, rate)
+    def __init__(self, path: Path, rate: float) -> None:
+        self._video = VideoWriter(path, rate)
 
     def write(self, answer: Answer) -> None:
-        frame = answer.frame if answer.stale is None else tint(answer.frame, answer.stale)
-        self._video.write(self._recipe.draw(frame, answer.result))
+        self._video.write(_shown(answer), answer.place)
 
     def close(self) -> None:
         self._video.close()
+
+
+def _shown(answer: Answer) -> NDArray[Any]:
+    """The frame with the result drawn on it, or the picture that the result is; what moved is tinted in either."""
+    frame = answer.frame if answer.stale is None else tint(answer.frame, answer.stale)
+    picture = answer.recipe.draw(frame, answer.result)
+    if answer.stale is None or picture.shape == frame.shape:
+        return picture
+    rows, columns = (np.arange(n) * m // n for n, m in zip(picture.shape, frame.shape[:2], strict=False))
+    return tint(picture, answer.stale[rows[:, None], columns])
+
+
+def _fitted(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """The picture, scaled to fit into the middle of black where its (height, width) is another."""
+    if picture.shape[:2] == size:
+        return picture
+    ratio = min(size[0] / picture.shape[0], size[1] / picture.shape[1])
+    height, width = (
+        max(1, min(most, round(extent * ratio))) for extent, most in zip(picture.shape, size, strict=False)
+    )
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    whole = np.zeros((*size, 3), np.uint8)
+    whole[top : top + height, left : left + width] = opencv().resize(picture, (width, height))
+    return whole
 
 
 def tint(frame: NDArray[Any], stale: NDArray[np.bool_]) -> NDArray[Any]:

@@ -50,16 +50,17 @@ class Tally:
             self._seconds.append(step.seconds)
             self._recomputed.append(step.recomputed)
 
-    def compare(self, inputs: Any, outputs: Mapping[str, NDArray[Any]], result: Any) -> None:
-        """Runs the frame that was just added dense as well, if it is one of those to compare."""
+    def compare(self, inputs: Any, outputs: Mapping[str, NDArray[Any]], result: Any, recipe: Recipe) -> None:
+        """Runs the frame that was just added dense as well, if it is one of those to compare; `recipe` is for frames of
+        its size."""
         steps = len(self._seconds)
         if not self._every or not steps or steps % self._every or len(self._pairs) >= MOST:
             return
         start = time.perf_counter()
-        dense = self._model.run(inputs)
+        dense = self._model.run(inputs, pixels=recipe.pixels if recipe.takes_bytes else None)
         self._dense_seconds.append(time.perf_counter() - start)
         self._unequal += any(not _same(outputs[name], dense[name]) for name in dense)
-        self._pairs.append((result, self._recipe.decode(dense)))
+        self._pairs.append((recipe.brief(result), recipe.decode_brief(dense)))
 
     def summary(self, state_bytes: int) -> dict[str, Any]:
         """Everything as JSON can say it; None for what was not measured."""

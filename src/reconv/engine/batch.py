@@ -8,17 +8,19 @@ happens once per model, at the first batch larger than one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from reconv.engine.pixels import Feed
 from reconv.engine.tail import open_session
 from reconv.errors import ReconvError
-from reconv.graph import Graph, TensorInfo, extract
+from reconv.graph import Graph, TensorInfo, extract_any
 
 __all__ = ["items_of", "join", "separable", "split"]
 
 Array = np.ndarray[Any, Any]
+F = TypeVar("F", bound=Feed)
 
 
 def items_of(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -29,11 +31,12 @@ def items_of(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]])
     return sizes.pop() if len(sizes) == 1 else 1
 
 
-def split(arrays: Mapping[str, Array], items: int) -> list[dict[str, Array]]:
+def split(arrays: Mapping[str, F], items: int) -> list[dict[str, F]]:
     """One dictionary per item; first axes stay, with size 1. A single item is the arrays as they are, of any rank."""
     if items == 1:
         return [dict(arrays)]
-    return [{name: array[i : i + 1] for name, array in arrays.items()} for i in range(items)]
+    whole: Mapping[str, Any] = arrays  # a frame of bytes is one item and does not come here
+    return [{name: array[i : i + 1] for name, array in whole.items()} for i in range(items)]
 
 
 def join(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def separable(graph: Graph, arrays: Mapping[str, Array], threads: int) -> bool:
     outputs = [info.name for info in graph.outputs if info.name not in {*names, *graph.constants}]
     free = {info.name: (None, *arrays[info.name].shape[1:]) for info in graph.inputs}
     try:
-        session = open_session(extract(graph, names, outputs, free), threads)
+        session = open_session(extract_any(graph, names, outputs, free), threads)
         together = session.run(outputs, pair)
         alone = [session.run(outputs, item) for item in split(pair, 2)]
     except ReconvError:

@@ -18,7 +18,7 @@ from reconv import _core
 from reconv.engine.lower import Lowered, lower
 from reconv.engine.quickest import Choose
 from reconv.engine.tail import Tail
-from reconv.errors import InputError
+from reconv.errors import InputError, ModelError, ReconvError, one_line
 from reconv.graph import Graph
 
 __all__ = ["KEPT_SIZES", "Compiled", "Shapes", "Sizes"]
@@ -55,14 +55,13 @@ class Compiled:
             memory_limit_bytes: of a dense run (see `reconv.engine.memory`); None is as little as costs no time.
 
         Raises:
+            ModelError: the model cannot be prepared for these shapes.
             ProfileError: the orders to be set are not those of this model.
         """
         self.graph = graph
         self.shapes = dict(shapes)
         self.threads = threads
-        self.lowered: Lowered = lower(
-            graph, shapes, lambda: _core.Plan(weights=weights), lambda plan: plan.seal(stores=True)
-        )
+        self.lowered: Lowered = _lowered(graph, shapes, weights)
         self.native = {border.name: border for border in self.lowered.outputs}
         self.passed = tuple(o.name for o in graph.outputs if o.name in shapes and o.name not in self.native)
         self.constants: dict[str, Array] = {
@@ -128,6 +127,17 @@ class Compiled:
     def state_bytes(self) -> int:
         """Bytes of the engine's state of one stream, known before it is made."""
         return self.lowered.plan.state_bytes if self.runs_plan else 0
+
+
+def _lowered(graph: Graph, shapes: Shapes, weights: _core.WeightStore | None) -> Lowered:
+    """The plan. What the lowering of a node did not foresee, the core says, or numpy."""
+    try:
+        return lower(graph, shapes, lambda: _core.Plan(weights=weights), lambda plan: plan.seal(stores=True))
+    except (ValueError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
+        if isinstance(error, ReconvError):
+            raise
+        sizes = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+        raise ModelError(f"the model cannot be prepared for {sizes}: {one_line(error)}") from error
 
 
 class Sizes(Generic[T]):

@@ -13,10 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from reconv.errors import InputError
+from reconv.engine.pixels import Feed, PixelArithmetic, as_picture, in_floats, takes_picture
+from reconv.errors import InputError, one_line
 from reconv.graph import TensorInfo
 
-__all__ = ["Inputs", "check", "check_shapes", "declared_shapes"]
+__all__ = ["Inputs", "check", "check_feeds", "check_shapes", "declared_shapes"]
 
 Array = np.ndarray[Any, Any]
 Inputs: TypeAlias = Mapping[str, Array] | Array
@@ -32,6 +33,11 @@ def check(infos: Sequence[TensorInfo], inputs: Inputs) -> dict[str, Array]:
     Raises:
         InputError: a name is missing or unknown, or an array has the wrong type or shape.
     """
+    return {name: in_floats(feed) for name, feed in check_feeds(infos, inputs, None).items()}
+
+
+def check_feeds(infos: Sequence[TensorInfo], inputs: Inputs, pixels: PixelArithmetic | None) -> dict[str, Feed]:
+    """As `check`; with `pixels`, an input of floats may be a frame of bytes (H, W, C) that they make floats."""
     names = ", ".join(repr(info.name) for info in infos)
     if not isinstance(inputs, Mapping):
         if len(infos) != 1:
@@ -40,15 +46,22 @@ def check(infos: Sequence[TensorInfo], inputs: Inputs) -> dict[str, Array]:
     for name in inputs:
         if all(name != info.name for info in infos):
             raise InputError(f"the model has no input {name!r}; its inputs are {names}")
-    arrays = {}
+    arrays: dict[str, Feed] = {}
     for info in infos:
         if info.name not in inputs:
             raise InputError(f"input {info.name!r} is missing; the model's inputs are {names}")
-        array = np.asarray(inputs[info.name])
+        try:
+            array = np.asarray(inputs[info.name])
+        except (ValueError, TypeError) as error:
+            raise InputError(f"input {info.name!r} is no array: {one_line(error)}") from error
+        if pixels is not None and takes_picture(info, array):
+            arrays[info.name] = as_picture(info, array, pixels)
+            continue
         if array.dtype != info.dtype and not (info.dtype == object and array.dtype.kind in "US"):
             raise InputError(
                 f"input {info.name!r} has type {array.dtype}, expected {info.dtype}; "
                 f"convert it with .astype(numpy.{info.dtype}), after the scaling that the model was trained with"
+                + (", or say what makes frames of bytes inputs with pixels=" if takes_picture(info, array) else "")
             )
         arrays[info.name] = array
     check_shapes(infos, {name: array.shape for name, array in arrays.items()})

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reconv import _core
 from reconv.engine.compiled import Compiled
+from reconv.engine.lower import Border
+from reconv.engine.pixels import Feed, Picture, PixelArithmetic, in_floats
+from reconv.engine.room import check_room, room
 from reconv.engine.tail import TailMemory, TailStep, same_bits
 from reconv.engine.tolerance import Profile
 from reconv.errors import ProfileError
+from reconv.graph import is_half
 
 __all__ = ["DenseItems", "Item", "ItemStep"]
 
@@ -45,16 +50,26 @@ class Item:
         tolerance: float = 0.0,
         profile: Profile | None = None,
         may_keep: Callable[[int], bool] | None = None,
+        share_outputs: bool = False,
     ) -> None:
-        """`may_keep`: asked before so many bytes of the tail's values are kept, which are not known before."""
+        """`may_keep`: asked before so many bytes of the tail's values are kept, which are not known before.
+        `share_outputs`: what did not change is the array that was given last."""
         if dense_only:
             compiled.check_memory()
         self.compiled = compiled
-        self.state = (
-            _core.State(compiled.lowered.plan, compiled.threads, dense_only, tolerance) if compiled.runs_plan else None
-        )
+        what = "a dense run" if dense_only else "a stream"
+        check_room(compiled.dense_peak_bytes if dense_only else compiled.state_bytes, what)
+        with room(what):
+            self.state = (
+                _core.State(compiled.lowered.plan, compiled.threads, dense_only, tolerance)
+                if compiled.runs_plan
+                else None
+            )
         self._memory = TailMemory(compiled.tail, may_keep) if compiled.tail and not dense_only else None
         self._passed: dict[str, Array] = {}
+        self._given: dict[str, Array] = {}  # the engine's outputs of the last step, where they are shared
+        self._share_outputs = share_outputs and not dense_only
+        self._told: dict[str, tuple[PixelArithmetic, bool]] = {}  # of inputs: the state's table, if it can have one
         self._started = False
         self._dense_only = dense_only
         self._profile = profile or Profile()
@@ -64,9 +79,9 @@ class Item:
 
     @property
     def bytes(self) -> int:
-        """Bytes held: the native state, outputs that are inputs, and what is kept of the tail."""
-        passed = sum(array.nbytes for array in self._passed.values())
-        return (self.state.bytes if self.state else 0) + passed + (self._memory.bytes if self._memory else 0)
+        """Bytes held: the native state, outputs that are inputs or shared, and what is kept of the tail."""
+        kept = sum(array.nbytes for array in (*self._passed.values(), *self._given.values()))
+        return (self.state.bytes if self.state else 0) + kept + (self._memory.bytes if self._memory else 0)
 
     def reset(self) -> None:
         """Forget: the next step is dense."""
@@ -74,41 +89,47 @@ class Item:
             self.state.reset()
         if self._memory is not None:
             self._memory.forget()
-        self._passed = {}
+        self._passed, self._given = {}, {}
         self._started = False
 
-    def step(self, feeds: Mapping[str, Array]) -> ItemStep:
+    def step(self, feeds: Mapping[str, Feed]) -> ItemStep:
         """One step on the model's inputs for this item; the outputs are the caller's own arrays, in the model's order.
 
         Raises:
-            TailError: the tail failed. After any error the next step is dense.
+            TailError: the tail failed.
+            InputError: memory ran out. After any error the next step is dense.
         """
         try:
-            return self._step(feeds)
+            with room("a step"):
+                return self._step(feeds)
         except BaseException:  # an interrupt too leaves the state half-way
             self.reset()
             raise
 
-    def _step(self, feeds: Mapping[str, Array]) -> ItemStep:
+    def _step(self, feeds: Mapping[str, Feed]) -> ItemStep:
         compiled, state = self.compiled, self.state
         found: dict[str, Any] = {}
         changed: set[str] = set() if self._started else set(compiled.constants)
         macs, dense = 0, not self._started
         if state is not None:
-            arrays = {border.name: np.empty(border.shape, np.float32) for border in compiled.lowered.outputs}
-            found.update(arrays)
-            frame = [_plain(feeds[border.name]) for border in compiled.lowered.inputs]
-            state.step(frame, list(arrays.values()) if self._dense_only else [])
+            borders = compiled.lowered.outputs if self._dense_only else ()
+            targets = [np.empty(border.shape, np.float32) for border in borders]
+            frame, pictures = self._feed(state, feeds)
+            state.step(frame, targets, pictures)
             for border in compiled.lowered.outputs:
-                if not self._dense_only:
-                    state.read(border.index, arrays[border.name])
-                if self._dense_only or state.changed(border.index):
+                moved = self._dense_only or state.changed(border.index)
+                found[border.name] = (
+                    targets[border.index] if self._dense_only else self._read(state, border, moved=moved)
+                )
+                if moved:
                     changed.add(border.name)
             macs, dense = state.recomputed_macs, state.was_dense
             if dense and not self._dense_only and state.tolerance > 0:
                 self._weigh(state)
         if compiled.tail is not None:
-            tail_feeds = {name: found[name] if name in found else feeds[name] for name in compiled.tail.inputs}
+            tail_feeds = {
+                name: found[name] if name in found else in_floats(feeds[name]) for name in compiled.tail.inputs
+            }
             if self._memory is None:
                 run = TailStep(compiled.tail.run(tail_feeds), compiled.tail.outputs, True)
             else:
@@ -120,15 +141,51 @@ class Item:
             macs += compiled.tail.macs if run.ran else 0
             dense = dense or (state is None and run.ran)
         for name in compiled.passed:
-            found[name] = np.array(feeds[name])
+            found[name] = np.array(in_floats(feeds[name]))
             if name not in self._passed or not same_bits(found[name], self._passed[name]):
                 changed.add(name)
         if not self._dense_only:
             self._passed = {name: np.array(found[name]) for name in compiled.passed}
         self._started = True
         found.update((name, np.array(value)) for name, value in compiled.constants.items())
-        names = [info.name for info in compiled.graph.outputs]
-        return ItemStep({name: found[name] for name in names}, frozenset(changed.intersection(names)), macs, dense)
+        outputs = {info.name: _typed(found[info.name], info.dtype) for info in compiled.graph.outputs}
+        return ItemStep(outputs, frozenset(changed.intersection(outputs)), macs, dense)
+
+    def _read(self, state: _core.State, border: Border, *, moved: bool) -> Array:
+        """An output of a stream."""
+        if not moved and border.name in self._given:
+            return self._given[border.name]
+        array = np.empty(border.shape, np.float32)
+        state.read(border.index, array)
+        if self._share_outputs:
+            self._given[border.name] = array
+        return array
+
+    def _feed(
+        self, state: _core.State, feeds: Mapping[str, Feed]
+    ) -> tuple[list[Array | None], list[NDArray[np.uint8] | None]]:
+        """What the core reads, per input: an array of floats, or a picture where it takes the bytes as they are."""
+        arrays: list[Array | None] = []
+        pictures: list[NDArray[np.uint8] | None] = []
+        for border in self.compiled.lowered.inputs:
+            feed = feeds[border.name]
+            taken = isinstance(feed, Picture) and self._takes(state, border, feed)
+            arrays.append(None if taken else _plain(in_floats(feed)))
+            pictures.append(feed.bytes if taken and isinstance(feed, Picture) else None)
+        return arrays, pictures
+
+    def _takes(self, state: _core.State, border: Border, picture: Picture) -> bool:
+        """Whether the core has this input in a map whose pixels are the picture's, and so its table."""
+        pixels, takes = self._told.get(border.name, (None, False))
+        if pixels is not picture.pixels:
+            plan, size = self.compiled.lowered.plan, picture.bytes.shape
+            strides = zip(plan.input_strides(border.index), picture.strides, size, strict=True)
+            takes = plan.size(border.map) == size and all(own == its or n == 1 for own, its, n in strides)
+            if takes:
+                table, order = picture.pixels.table(size[2], picture.dtype), picture.pixels.order(size[2])
+                state.set_table(border.index, table, np.array(order, np.int32))
+            self._told[border.name] = picture.pixels, takes
+        return takes
 
     def _weigh(self, state: _core.State) -> None:
         """Hand the profile's weights to the state, whose deviations have just been measured."""
@@ -153,7 +210,7 @@ class DenseItems:
         self._idle: list[Item] = []
         self._lock = threading.Lock()
 
-    def run(self, items: Sequence[Mapping[str, Array]]) -> list[dict[str, Any]]:
+    def run(self, items: Sequence[Mapping[str, Feed]]) -> list[dict[str, Any]]:
         """A dense run of each of these items: its outputs."""
         with self.borrow() as item:
             return [item.step(feeds).outputs for feeds in items]
@@ -168,6 +225,14 @@ class DenseItems:
         with self._lock:
             if len(self._idle) < self.compiled.threads.count:
                 self._idle.append(item)
+
+
+def _typed(value: Any, dtype: np.dtype[Any]) -> Any:
+    """What the engine computed as float32 where the model declares 16-bit floats; anything else has its type."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32 or not is_half(dtype):
+        return value
+    with np.errstate(over="ignore"):
+        return value.astype(dtype)
 
 
 def _plain(array: Array) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,16 +14,22 @@ import numpy as np
 
 from reconv import _core
 from reconv import graph as graphs
+from reconv.engine.audit import Agreement, AuditPlan
 from reconv.engine.batch import items_of, join, separable, split
 from reconv.engine.compiled import Compiled, Shapes, Sizes
-from reconv.engine.inputs import Inputs, check, check_shapes, declared_shapes
+from reconv.engine.habits import Habits
+from reconv.engine.inputs import Inputs, check_feeds, check_shapes, declared_shapes
 from reconv.engine.item import DenseItems
 from reconv.engine.memory import MemoryPlan, memory_of
 from reconv.engine.orders import Kernels, KernelSource, kernels_of
+from reconv.engine.pixels import Feed, PixelArithmetic, in_floats
 from reconv.engine.placement import Placement, place
 from reconv.engine.quickest import chooser
 from reconv.engine.stream import Stream
 from reconv.engine.tolerance import Profile, read_profile
+from reconv.engine.tuning.player import Subject
+from reconv.engine.tuning.stretches import REFRESH
+from reconv.engine.tuning.tune import FRAMES, Tuned, tune
 from reconv.errors import InputError, ProfileError
 from reconv.graph import Graph, Source, TensorInfo
 
@@ -38,7 +44,7 @@ MOST_THREADS = 64  # of the core's team
 class Work:
     """Checked inputs, and what they run on. With ``items`` above 1, ``compiled`` is for one of them."""
 
-    arrays: dict[str, Array]
+    arrays: Mapping[str, Feed]
     items: int
     dense: DenseItems
 
@@ -136,25 +142,35 @@ class Model:
         """Content hash of the model, 32 hexadecimal digits."""
         return graphs.digest(self.graph)
 
-    def run(self, inputs: Inputs) -> dict[str, Any]:
+    def run(self, inputs: Inputs, pixels: PixelArithmetic | None = None) -> dict[str, Any]:
         """A dense run: output name -> array, as ONNX Runtime would give them, but for the order of summation.
 
         Args:
             inputs: name -> array, or one array when the model has one input. Types and shapes must be those that the
                 model declares: nothing is converted. Arrays need not be contiguous. A batch is run item by item when
                 the model treats items separately.
+            pixels: what makes a frame of bytes, uint8 (H, W, C), an input of floats; None takes no such frames.
 
         Raises:
             InputError: a name, type or shape does not fit the model.
             TailError: ONNX Runtime failed in the part of the model that it runs.
         """
-        work = self.prepare(inputs)
+        work = self.prepare(inputs, pixels=pixels)
         return join(work.dense.run(split(work.arrays, work.items)))
 
     def stream(
         self,
         tolerance: float | None = None,
         profile: Profile | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        pixels: PixelArithmetic | None = None,
+        *,
+        refresh_every: int | None = None,
+        audit_every: int | None = None,
+        target: float = 0.98,
+        agreement: Agreement | None = None,
+        audit_budget: float = 0.05,
+        never_slower: bool = True,
+        share_outputs: bool = False,
     ) -> Stream:
         """Open a stream: it recomputes only what changed from frame to frame.
 
@@ -162,17 +178,75 @@ class Model:
             tolerance: how far a pixel may be off before it is computed anew, in standard deviations of the channels;
                 0 gives the very bits of `run`. None is the profile's, or 0 without one.
             profile: how far each map may be off: a path, its JSON, or a `Profile` (see `reconv.engine.tolerance`).
+            pixels: what makes a frame of bytes, uint8 (H, W, C), an input of floats (see `reconv.engine.pixels`). Bytes
+                that are those of the last frame are then not looked at again; the results are those of the floats.
+            refresh_every: every so many steps one is dense, whatever moved; None is the profile's, or the first alone.
+            audit_every: at most every so many steps one is run dense as well, and the tolerance is tightened or
+                loosened to stay at the target (see `reconv.engine.audit`); None is no audits.
+            target: of the agreement with dense outputs, above 0 and below 1.
+            agreement: (outputs, dense outputs of the same frame) -> 0..1, what the target is about: a recipe's is
+                `Recipe.audit`. None is 1 - `reconv.engine.relative_error` of the raw outputs.
+            audit_budget: what audits may cost, as a share of the stream's own work.
+            never_slower: where most of every frame is stale, steps run dense, without lists, until these pay again (see
+                `reconv.engine.pace`). The results are as good or better.
+            share_outputs: outputs are for reading only, and one that did not change is the array that was given last:
+                saves the copy, which is most of what an unchanged frame costs.
 
         Raises:
             ProfileError: the tolerance is negative or not finite, or the profile cannot be read or was made for
-                another model.
+                another model; a number of the audits does not make sense, or the stream to audit is exact.
         """
         found = None if profile is None else read_profile(profile)
         if found is not None and found.model and found.model != self.digest:
             raise ProfileError(f"the profile was made for model {found.model}, this one is {self.digest}")
         if tolerance is None:
             tolerance = found.tolerance if found is not None else 0.0
-        return Stream(self, tolerance, found)
+        if refresh_every is None and found is not None:
+            refresh_every = found.refresh_every
+        audit = None if audit_every is None else AuditPlan(audit_every, target, agreement, audit_budget)
+        return Stream(
+            self, tolerance, found, pixels=pixels, habits=Habits(refresh_every, audit, never_slower, share_outputs)
+        )
+
+    def tune(
+        self,
+        frames: Iterable[Any],
+        recipe: Subject | type[Any],
+        *,
+        agreement: float,
+        factors: bool = True,
+        refresh_every: int | None = REFRESH,
+        count: int | None = None,
+        most_frames: int = FRAMES,
+        seconds: float | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Tuned:
+        """Choose the profile with which streams recompute least and agree with dense runs as asked.
+
+        Half of the frames choose, the others judge, in stretches that take turns (see `reconv.engine.tuning`). Errors
+        of a stream build up over some hundred frames to what they are in the long run; a dense step now and then costs
+        less than it saves where much moves.
+
+        Args:
+            frames: of a clip, in order: some hundreds. A sequence is read where it is, others are kept.
+            recipe: what is around the network (`reconv.recipes.Recipe`), or a class of them, made for the frames.
+            agreement: of the recipe's first measure with dense runs, above 0 and up to 1.
+            factors: choose a factor on the tolerance for each group of maps; False: one tolerance.
+            refresh_every: the profile's: every so many steps one is dense (of short clips sooner); None: never.
+            count: how many frames will come, where they come one by one; None takes the first of them.
+            most_frames: of the clip, in all, spread over it.
+            seconds: after which the search ends with the best so far; None: it ends by itself, after some minutes.
+            say: is told what happens, one line each.
+            stop: asked before each frame whether to end with the best so far, unjudged.
+
+        Raises:
+            InputError: too few frames, an agreement that is no share, or a frame that does not fit the model.
+        """
+        return tune(
+            self, frames, recipe, agreement=agreement, factors=factors, refresh_every=refresh_every, count=count,
+            most_frames=most_frames, seconds=seconds, say=say, stop=stop,
+        )  # fmt: skip
 
     @property
     def kernels(self) -> Kernels:
@@ -224,23 +298,24 @@ class Model:
         check_shapes(self.inputs, known)
         return self._sizes.get(known).compiled
 
-    def prepare(self, inputs: Inputs, held: DenseItems | None = None) -> Work:
+    def prepare(self, inputs: Inputs, held: DenseItems | None = None, pixels: PixelArithmetic | None = None) -> Work:
         """Check inputs and find, or make, what they run on; ``held`` is what a stream ran on last. For `Stream`."""
-        arrays = check(self.inputs, inputs)
+        arrays = check_feeds(self.inputs, inputs, pixels)
         return self.work(arrays, self.items(arrays), held)
 
-    def items(self, arrays: Mapping[str, Array]) -> int:
+    def items(self, arrays: Mapping[str, Feed]) -> int:
         """Into how many items a batch of checked inputs is split: 1 where the model does not treat them separately."""
         items = items_of(self.inputs, {name: array.shape for name, array in arrays.items()})
         if items > 1:
             with self._lock:
                 if self._separable is None:
-                    self._separable = separable(self.graph, arrays, self.threads)
+                    plain = {name: in_floats(feed) for name, feed in arrays.items()}
+                    self._separable = separable(self.graph, plain, self.threads)
             if not self._separable:
                 return 1
         return items
 
-    def work(self, arrays: dict[str, Array], items: int, held: DenseItems | None = None) -> Work:
+    def work(self, arrays: Mapping[str, Feed], items: int, held: DenseItems | None = None) -> Work:
         """What checked inputs run on, split into these items."""
         shapes = {name: array.shape if items == 1 else (1, *array.shape[1:]) for name, array in arrays.items()}
         self._last_shapes = shapes

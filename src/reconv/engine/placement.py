@@ -9,7 +9,7 @@ from math import prod
 
 from reconv.engine.compiled import Compiled
 from reconv.errors import ModelError
-from reconv.graph import extract
+from reconv.graph import extract_any
 from reconv.graph.cost import multiply_adds
 from reconv.graph.reach import Reach, reaches
 from reconv.graph.shapes import infer
@@ -116,7 +116,7 @@ def _shapes(compiled: Compiled) -> dict[str, tuple[int | None, ...]]:
     shapes: dict[str, tuple[int | None, ...]] = {}
     outputs = [o.name for o in graph.outputs if o.name not in {*names, *graph.constants}]
     with suppress(ModelError):  # larger than a protobuf message: what the engine knows is left
-        shapes = infer(extract(graph, names, outputs, compiled.shapes)) if outputs else {}
+        shapes = infer(extract_any(graph, names, outputs, compiled.shapes).data) if outputs else {}
     if compiled.tail is not None:
         shapes |= {name: shape for name, shape in compiled.tail.shapes.items() if None not in shape}
     for placed in compiled.lowered.nodes:

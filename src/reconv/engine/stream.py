@@ -21,10 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reconv.engine.audit import Audit, Auditor
 from reconv.engine.batch import join, split
+from reconv.engine.habits import Habits
 from reconv.engine.inputs import Inputs
-from reconv.engine.item import DenseItems, Item
+from reconv.engine.item import DenseItems, ItemStep
 from reconv.engine.overlay import recomputed_map, stale_pixels
+from reconv.engine.paced import PacedItem
+from reconv.engine.pixels import Feed, PixelArithmetic
+from reconv.engine.relative_error import relative_error
 from reconv.engine.tolerance import Profile, check_tolerance
 from reconv.errors import ClosedError, InputError
 
@@ -38,16 +43,18 @@ __all__ = ["Step", "Stream"]
 class Step:
     """What one step of a stream cost.
 
-    ``recomputed``: share of the multiply-adds of a dense run that were spent, 0..1, the tail included.
-    ``seconds``: wall time of the call. ``dense``: nothing of an earlier frame was used.
+    ``recomputed``: share of the multiply-adds of a dense run that were spent, 0..1, the tail included; of an audited
+    step 1 more. ``seconds``: wall time of the call. ``dense``: nothing of an earlier frame was used.
     ``changed``: names of the outputs that are not the same as last time. Of a dense step, all that the engine computes:
     there is nothing to compare them with. Those of the tail are compared with their last values where there are any.
+    ``audited``: the frame was run both ways, and the outputs are those of the dense run.
     """
 
     recomputed: float = 0.0
     seconds: float = 0.0
     dense: bool = False
     changed: tuple[str, ...] = ()
+    audited: bool = False
 
 
 class Stream:
@@ -59,23 +66,32 @@ class Stream:
         tolerance: float,
         profile: Profile | None,
         may_keep: Callable[[int, int], bool] | None = None,
+        *,
+        pixels: PixelArithmetic | None = None,
+        habits: Habits | None = None,
     ) -> None:
         """`may_keep`: asked with the number of a batch item before so many bytes of its tail's values are kept."""
         self._model = model
         self._may_keep = may_keep
+        self._pixels = pixels
         self._tolerance = check_tolerance(tolerance)
         self._profile = profile
-        self._items: list[Item] = []
+        self._habits = habits or Habits()
+        audit = self._habits.audit
+        self._auditor = None if audit is None else Auditor(audit, self._tolerance)
+        self._since_dense = 0
+        self._items: list[PacedItem] = []
         self._held: DenseItems | None = None
         self._last = Step()
         self._closed = False
         self._lock = threading.Lock()
 
     def __call__(self, inputs: Inputs) -> dict[str, Any]:
-        """One frame: output name -> array. The arrays are the caller's.
+        """One frame: output name -> array. The arrays are the caller's, unless `share_outputs` was asked for.
 
         Args:
-            inputs: name -> array, or one array when the model has one input, as for `Model.run`.
+            inputs: name -> array, or one array when the model has one input, as for `Model.run`. Of a stream that was
+                told its `pixels`, an array may be a frame of bytes, uint8 (H, W, C); floats may come in between.
 
         Raises:
             InputError: an input does not fit the model; the stream is as before.
@@ -85,7 +101,7 @@ class Stream:
         with self._lock:
             self._check_open()
             start = time.perf_counter()
-            return self._advance(self._model.prepare(inputs, self._held), start)
+            return self._advance(self._model.prepare(inputs, self._held, self._pixels), start)
 
     def advance(self, work: Work) -> dict[str, Any]:
         """As a call, with inputs that were prepared. For `reconv.reuse`."""
@@ -94,40 +110,80 @@ class Stream:
             return self._advance(work, time.perf_counter())
 
     def another(self, may_keep: Callable[[int, int], bool]) -> Stream:
-        """A new stream of the same model, tolerance and profile. For `reconv.reuse`."""
-        return Stream(self._model, self._tolerance, self._profile, may_keep)
+        """A new stream of the same model, tolerance, profile and habits. For `reconv.reuse`."""
+        return Stream(self._model, self._tolerance, self._profile, may_keep, pixels=self._pixels, habits=self._habits)
 
     def _advance(self, work: Work, start: float) -> dict[str, Any]:
         if self._held is not work.dense or len(self._items) != work.items:
             self._items, self._held = [], None  # let go of the old states before there are new ones
             self._items = [
-                Item(
-                    work.compiled,
+                PacedItem(
+                    work.dense,
                     tolerance=self._tolerance,
                     profile=self._profile,
                     may_keep=None if self._may_keep is None else partial(self._may_keep, index),
+                    never_slower=self._habits.never_slower,
+                    share_outputs=self._habits.share_outputs,
                 )
                 for index in range(work.items)
             ]
             self._held = work.dense
         try:
-            pairs = zip(self._items, split(work.arrays, work.items), strict=True)
-            steps = [item.step(feeds) for item, feeds in pairs]
+            feeds = split(work.arrays, work.items)
+            every = self._habits.refresh_every
+            if every is not None and self._since_dense + 1 >= every:
+                for item in self._items:
+                    item.refresh()
+            steps = self._step(feeds)
             outputs = join([step.outputs for step in steps])
+            share, dense = _share(steps, work), all(step.dense for step in steps)
+            audited = self._is_due(share, dense)
+            if audited:
+                steps = self._step_again(feeds, outputs)
+                outputs = join([step.outputs for step in steps])
+                share, dense = share + _share(steps, work), True
         except BaseException:  # some items may have stepped and others not
             for item in self._items:
                 item.reset()
             raise
-        total = work.compiled.macs * work.items
-        spent = sum(step.macs for step in steps)
+        if self._habits.share_outputs:
+            for array in outputs.values():
+                if isinstance(array, np.ndarray):
+                    array.flags.writeable = False
+        self._since_dense = 0 if dense else self._since_dense + 1
         changed = frozenset[str]().union(*(step.changed for step in steps))
         self._last = Step(
-            recomputed=spent / total if total else float(bool(changed)),
+            recomputed=share,
             seconds=time.perf_counter() - start,
-            dense=all(step.dense for step in steps),
+            dense=dense,
             changed=tuple(name for name in outputs if name in changed),
+            audited=audited,
         )
         return outputs
+
+    def _step(self, feeds: list[dict[str, Feed]]) -> list[ItemStep]:
+        return [item.step(each) for item, each in zip(self._items, feeds, strict=True)]
+
+    def _is_due(self, share: float, dense: bool) -> bool:
+        """Whether the frame of this step is to be audited."""
+        if self._auditor is None:
+            return False
+        self._auditor.note(share, dense=dense)
+        return self._auditor.due
+
+    def _step_again(self, feeds: list[dict[str, Feed]], outputs: dict[str, Any]) -> list[ItemStep]:
+        """The frame once more, dense; the stream goes on at the tolerance that comparing the outputs calls for."""
+        assert self._auditor is not None
+        for item in self._items:
+            item.refresh()
+        steps = self._step(feeds)
+        dense = join([step.outputs for step in steps])
+        error, agreement = relative_error(outputs, dense), self._auditor.plan.agreement
+        found = max(0.0, 1 - error) if agreement is None else agreement(outputs, dense)
+        self._tolerance = self._auditor.learn(found, error)
+        for item in self._items:
+            item.set_tolerance(self._tolerance, keep=True)
+        return steps
 
     @property
     def last(self) -> Step:
@@ -136,19 +192,25 @@ class Stream:
 
     @property
     def tolerance(self) -> float:
-        """In standard deviations of the channels; 0 is exact. Can be set between steps."""
+        """In standard deviations of the channels; 0 is exact. Can be set between steps; audits set it as well."""
         return self._tolerance
 
     @tolerance.setter
     def tolerance(self, value: float) -> None:
         value = check_tolerance(value)
         with self._lock:
+            if self._auditor is not None:
+                self._auditor.restart(value)
+            # what is stored may be further off than a lower one allows, and above 0 deviations have to be measured
+            keep = value >= self._tolerance > 0 or value == self._tolerance
             for item in self._items:
-                if item.state is not None:
-                    item.state.tolerance = value
-                if value < self._tolerance or value > self._tolerance == 0:
-                    item.reset()  # stored pixels may be further off than this, or no deviations were measured yet
+                item.set_tolerance(value, keep=keep)
             self._tolerance = value
+
+    @property
+    def audit(self) -> Audit | None:
+        """What the audits have found so far; None of a stream that makes none."""
+        return None if self._auditor is None else self._auditor.report
 
     @property
     def cut_maps(self) -> dict[str, tuple[int, int, int]]:
@@ -174,7 +236,7 @@ class Stream:
             self._items, self._held = [], None
 
     def stale_pixels(self, name: str | None = None, item: int = 0) -> NDArray[np.bool_]:
-        """Which pixels of an input moved in the last step: (H, W).
+        """Which pixels of an input moved in the last step: (H, W). Of a step that ran plain, all.
 
         Args:
             name: the input; may be left out when the engine reads one.
@@ -196,7 +258,7 @@ class Stream:
         with self._lock:
             return recomputed_map(self._item(item), shape)
 
-    def _item(self, index: int) -> Item:
+    def _item(self, index: int) -> PacedItem:
         self._check_open()
         if not self._items:
             raise InputError("the stream has not had a frame yet")
@@ -215,3 +277,9 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _share(steps: list[ItemStep], work: Work) -> float:
+    """Of the multiply-adds of a dense run. Where there are none: 1 if anything changed."""
+    total = work.compiled.macs * work.items
+    return sum(step.macs for step in steps) / total if total else float(any(step.changed for step in steps))

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime import InferenceSession  # now: programs are known to put ours in the place of onnxruntime's
 
-from reconv.errors import TailError, one_line
-from reconv.graph import Graph, draws_at_random, extract, reads
+from reconv.errors import ModelError, TailError, one_line
+from reconv.graph import Graph, Part, draws_at_random, extract_any, reads
 from reconv.graph.cost import multiply_adds
-from reconv.graph.shapes import infer
+from reconv.graph.shapes import infer, refuse_absurd
 
 __all__ = ["RUNTIME", "Tail", "TailMemory", "TailStep", "open_session", "same_bits"]
 
@@ -56,16 +57,17 @@ class Tail:
         self.always = any(draws_at_random(node, graph) for node in nodes)
         embedded = {name: values[name] for name in used if name in values}
         free = {name: (None,) * len(shape) for name, shape in stops.items()}
-        self._part = extract(graph, self.inputs, outputs, stops, embedded)
-        self._extract_free = partial(extract, graph, self.inputs, outputs, free, embedded)
+        self._part = extract_any(graph, self.inputs, outputs, stops, embedded)
+        self._extract_free = partial(extract_any, graph, self.inputs, outputs, free, embedded)
         self._threads = threads
         self._opening = threading.Lock()
-        self._session: onnxruntime.InferenceSession | None = None
+        self._session: InferenceSession | None = None
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Shapes of the values in the part, as far as they can be inferred."""
-        return infer(self._part)
+        self._refuse_absurd()
+        return infer(self._part.data)
 
     @cached_property
     def macs(self) -> int:
@@ -87,7 +89,14 @@ class Tail:
             raise TailError(f"ONNX Runtime failed in the tail of the model: {one_line(error)}") from error
         return dict(zip(self.outputs, found, strict=True))
 
-    def _open(self) -> onnxruntime.InferenceSession:
+    def _refuse_absurd(self) -> None:
+        try:
+            refuse_absurd(self._part.data)
+        except ModelError as error:
+            raise TailError(f"ONNX Runtime cannot run the tail of the model: {error}") from error
+
+    def _open(self) -> InferenceSession:
+        self._refuse_absurd()
         try:
             return open_session(self._part, self._threads)
         except TailError:  # fixed sizes can make the branch of an If invalid that they never enter
@@ -156,8 +165,8 @@ def same_bits(a: Any, b: Any) -> bool:
     return bool(np.array_equal(np.ascontiguousarray(a).view(np.uint8), np.ascontiguousarray(b).view(np.uint8)))
 
 
-def open_session(part: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session whose threads park, and that logs nothing.
+def open_session(part: Part | bytes, threads: int) -> InferenceSession:
+    """A session whose threads park, and that logs nothing. It shares the weights that come beside a part.
 
     Raises:
         TailError: ONNX Runtime does not accept the model.
@@ -168,7 +177,11 @@ def open_session(part: bytes, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 4
+    part = Part(part, {}) if isinstance(part, bytes) else part
     try:
-        return onnxruntime.InferenceSession(part, options, providers=["CPUExecutionProvider"])
+        if part.outside:
+            beside = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in part.outside.values()]
+            options.add_external_initializers(list(part.outside), beside)
+        return InferenceSession(part.data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own kinds, derived from Exception alone
         raise TailError(f"ONNX Runtime does not accept the tail of the model: {one_line(error)}") from error

@@ -9,7 +9,9 @@ name of the value in the model:
 - ``factor``: a factor on the tolerance of this map, so that w_c is divided by its square.
 
 As a file it is JSON: ``{"format": "reconv profile 1", "model": DIGEST, "tolerance": 0.1, "maps": {"name":
-{"factor": 0.5}}}``. Everything but the format may be left out.
+{"factor": 0.5}}}``. Everything but the format may be left out. ``"refresh_every": 64`` makes every 64th step dense,
+where a stream is not told otherwise; ``"tuned"`` says what the profile was chosen for and what it gave, and nothing
+depends on it: `Model.tune` writes both.
 """
 
 from __future__ import annotations
@@ -81,14 +83,21 @@ class MapProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """A tolerance and what differs from the default in some maps. ``model`` is the digest it was made for, or ""."""
+    """A tolerance and what differs from the default in some maps. ``model`` is the digest it was made for, or "";
+    ``refresh_every``: every so many steps one is dense, or None; ``tuned`` says what the profile was chosen for and
+    what it gave there, as JSON can (see `reconv.engine.tuning`)."""
 
     tolerance: float = 0.0
     maps: Mapping[str, MapProfile] = field(default_factory=dict)
     model: str = ""
+    refresh_every: int | None = None
+    tuned: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
+        every = self.refresh_every
+        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+            raise ProfileError(f"refresh_every is {every!r}, expected a number of steps from 1 up, or None")
 
     def to_json(self) -> dict[str, Any]:
         """The content of a profile file."""
@@ -96,7 +105,9 @@ class Profile:
         for name, entry in self.maps.items():
             lists = {"deviation": entry.deviation, "weights": entry.weights}
             maps[name] = {"factor": entry.factor} | {k: list(v) for k, v in lists.items() if v is not None}
-        return {"format": FORMAT, "model": self.model, "tolerance": self.tolerance, "maps": maps}
+        told: dict[str, Any] = {} if self.refresh_every is None else {"refresh_every": self.refresh_every}
+        told |= {"tuned": dict(self.tuned)} if self.tuned else {}
+        return {"format": FORMAT, "model": self.model, "tolerance": self.tolerance, "maps": maps, **told}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a profile file."""
@@ -112,14 +123,16 @@ def read_profile(source: Profile | Mapping[str, Any] | str | os.PathLike[str]) -
     if isinstance(source, Profile):
         return source
     where, source = read_document(source, "profile", "a tolerance profile", FORMAT)
-    unknown = source.keys() - {"format", "model", "tolerance", "maps"}
+    unknown = source.keys() - {"format", "model", "tolerance", "maps", "refresh_every", "tuned"}
     if unknown:
         raise ProfileError(f"{where} has unknown entries: {', '.join(sorted(unknown))}")
-    maps = source.get("maps", {})
-    if not isinstance(maps, Mapping):
-        raise ProfileError(f'{where}: "maps" is not an object')
+    maps, tuned = source.get("maps", {}), source.get("tuned", {})
+    for key, value in (("maps", maps), ("tuned", tuned)):
+        if not isinstance(value, Mapping):
+            raise ProfileError(f'{where}: "{key}" is not an object')
     entries = {name: _entry(entry, f"{where}, map {name!r}") for name, entry in maps.items()}
-    return Profile(source.get("tolerance", 0.0), entries, str(source.get("model", "")))
+    every = source.get("refresh_every")
+    return Profile(source.get("tolerance", 0.0), entries, str(source.get("model", "")), every, dict(tuned))
 
 
 def _entry(entry: Any, where: str) -> MapProfile:

@@ -8,7 +8,7 @@ initializers: results that were folded to constants once the sizes were fixed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,20 @@ from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node, TensorInfo
-from reconv.graph.write import OLDEST_IR, in_one_message, to_ir
+from reconv.graph.write import OLDEST_IR, fits_one_message, to_ir, too_large
 
-__all__ = ["extract", "reads", "stretch"]
+__all__ = ["Part", "extract", "extract_any", "reads", "stretch"]
+
+Array = np.ndarray[Any, Any]
+LEAST_OUTSIDE = 4096  # bytes of a weight that is handed over beside a message that cannot hold all
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sub-model, serialized, and the weights that it names without holding them."""
+
+    data: bytes
+    outside: Mapping[str, Array]
 
 
 def extract(
@@ -48,6 +59,23 @@ def extract(
         ModelError: an output needs a model input that is not in ``inputs``, or is no node's output, or the part's
             weights are more than one protobuf message takes (2 GB).
     """
+    part = extract_any(graph, inputs, outputs, shapes, values, types=types)
+    if part.outside:
+        raise too_large(part.outside.values(), "the part for ONNX Runtime")
+    return part.data
+
+
+def extract_any(
+    graph: Graph,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: Mapping[str, Sequence[int | str | None]],
+    values: Mapping[str, Array] | None = None,
+    *,
+    types: Mapping[str, np.dtype[Any]] | None = None,
+) -> Part:
+    """As `extract`, of any size: where one message cannot hold the weights, they are named in it and come beside it,
+    as they are in the graph."""
     values = dict(values or {})
     wanted, constants, _ = _needed(graph, set(inputs) | values.keys(), outputs)
     source = {node.name: node for node in graph.source.graph}
@@ -55,11 +83,21 @@ def extract(
         v.name: v for node in graph.source.graph for v in node.outputs
     }
     used = {name for node in wanted for name in node.reads}
-    taken = [graph.constants[name] for name in constants if name not in values]
-    in_one_message([*taken, *(value for name, value in values.items() if name in used)], "the part for ONNX Runtime")
+    taken = {name: graph.constants[name] for name in constants if name not in values}
+    taken |= {name: np.asarray(value) for name, value in values.items() if name in used}
+    heavy = {name: a for name, a in taken.items() if a.nbytes >= LEAST_OUTSIDE and not a.dtype.hasobject}
+    outside = {} if fits_one_message(taken.values()) else heavy
+    if not fits_one_message(array for name, array in taken.items() if name not in outside):
+        raise too_large(taken.values(), "the part for ONNX Runtime")
     declared = {info.name: info.shape for info in graph.inputs if info.has_rank}
-    initializers = [_initializer(graph, name) for name in constants if name not in values]
-    initializers += [numpy_helper.from_array(np.asarray(v), name) for name, v in values.items() if name in used]
+    initializers = [
+        _named_only(name, array)
+        if name in outside
+        else _initializer(graph, name)
+        if name not in values
+        else numpy_helper.from_array(array, name)
+        for name, array in taken.items()
+    ]
     part = helper.make_graph(
         [_serialized(node, source.get(node.name)) for node in wanted],
         "part",
@@ -85,7 +123,7 @@ def extract(
         data: bytes = model.SerializeToString()
     except Exception as error:  # protobuf's limit
         raise ModelError(f"the part of the model for ONNX Runtime is too large: {one_line(error)}") from error
-    return data
+    return Part(data, outside)
 
 
 def stretch(
@@ -167,11 +205,19 @@ def _serialized(node: Node, source: ir.Node | None) -> onnx.NodeProto:
 
 def _initializer(graph: Graph, name: str) -> onnx.TensorProto:
     value = graph.source.graph.initializers.get(name)
-    if value is not None and value.const_value is not None:
+    if value is not None and value.const_value is not None and not isinstance(value.const_value, ir.ExternalTensor):
         tensor = ir.serde.serialize_tensor(value.const_value)
         tensor.name = name
         return tensor
     return numpy_helper.from_array(np.asarray(graph.constants[name]), name)
+
+
+def _named_only(name: str, array: Array) -> onnx.TensorProto:
+    """A weight that whoever loads the message brings."""
+    tensor = onnx.TensorProto(name=name, data_type=int(ir.DataType.from_numpy(array.dtype)), dims=array.shape)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="beside")
+    return tensor
 
 
 def _value_info(

@@ -1,7 +1,8 @@
 """Read an ONNX model into a `Graph`.
 
-Accepts a path, the bytes of a file, or an ``onnx.ModelProto``. External data is read now, so that a missing file is
-found here and not at the first frame. What onnx-ir or protobuf say about a bad file is turned into one line.
+Accepts a path, the bytes of a file, or an ``onnx.ModelProto``. External data is read or mapped now, so that a missing
+file is found here and not at the first frame. Models of 16-bit floats become models of float32 between their inputs and
+outputs (see `reconv.graph.widen`). What onnx-ir or protobuf say about a bad file is turned into one line.
 Old habits of exporters are evened out: weights listed as graph inputs are constants, nodes get unique names, and the
 order is made topological. Model-local functions, If, Loop and Scan stay nodes. A declared size of 0 or less, which
 exporters write for one that they do not know, is a free size.
@@ -20,7 +21,11 @@ import onnx
 import onnx_ir as ir
 
 from reconv.errors import ModelError, one_line
+from reconv.graph.bodies import bodies_of
+from reconv.graph.external import read_external
 from reconv.graph.graph import Graph, Node, NoItems, TensorInfo
+from reconv.graph.refuse import refuse
+from reconv.graph.widen import widen
 
 __all__ = ["OLDEST_OPSET", "Source", "load", "with_shapes"]
 
@@ -35,10 +40,18 @@ def load(source: Source) -> Graph:
 
     Raises:
         ModelError: no such file, not an ONNX model, truncated, external data missing, an opset before 9, a cycle, a
-            node that reads a value that nothing produces, or weights that are kept as sparse initializers.
+            node that reads a value that nothing produces, or what `reconv.graph.refuse` finds.
     """
     where = _describe(source)
-    model = _read(source, where)
+    try:
+        return _graph(_read(source, where), where)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever else onnx-ir and numpy find wrong with types, names and sizes
+        raise ModelError(f"{where} is not a valid ONNX model: {one_line(error)}") from error
+
+
+def _graph(model: ir.Model, where: str) -> Graph:
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
     if not len(model.graph) and not model.graph.outputs:
         raise ModelError(f"{where} is not an ONNX model: it holds no graph")
@@ -49,6 +62,10 @@ def load(source: Source) -> Graph:
             f"{where} uses opset {opset}, expected {OLDEST_OPSET} or newer; "
             "convert it with onnx.version_converter.convert_version"
         )
+    try:
+        widen(model)
+    except Exception as error:  # a tensor whose sizes do not match its data
+        raise ModelError(f"{where} has 16-bit weights that cannot be read: {one_line(error)}") from error
     try:
         model.graph.sort()
     except ValueError as error:
@@ -108,7 +125,7 @@ def _read(source: Source, where: str) -> ir.Model:
             proto = onnx.load(source, load_external_data=False)
         else:
             raise ModelError(f"cannot load a {type(source).__name__}; expected a path, bytes or an onnx.ModelProto")
-        _refuse_sparse(proto.graph, where)
+        refuse(proto, where)
         model = ir.from_proto(proto)
         if isinstance(source, (str, os.PathLike)):
             ir.external_data.set_base_dir(model.graph, os.path.dirname(source))
@@ -119,31 +136,18 @@ def _read(source: Source, where: str) -> ir.Model:
             f"{where} is not a readable ONNX model: {one_line(error)}; it may be truncated or another format"
         ) from error
     try:
-        ir.external_data.load_to_model(model)
+        read_external(model)
     except Exception as error:  # missing file, too short a file, a path outside the folder
         hint = "" if isinstance(source, (str, os.PathLike)) else " (load by path when weights are in files beside it)"
         raise ModelError(f"{where} has external data that cannot be read{hint}: {one_line(error)}") from error
     return model
 
 
-def _refuse_sparse(graph: onnx.GraphProto, where: str) -> None:
-    """onnx-ir leaves them out without a word, here and in bodies."""
-    if graph.sparse_initializer:
-        raise ModelError(
-            f"{where} keeps {graph.sparse_initializer[0].values.name!r} as a sparse initializer, which is not "
-            "supported: write it as a dense one"
-        )
-    for node in graph.node:
-        for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs):
-                _refuse_sparse(body, where)
-
-
 def _array(tensor: ir.TensorProtocol | None, where: str) -> np.ndarray[Any, Any]:
     if tensor is None:
         raise ModelError(f"{where} has an initializer without data")
     try:
-        return np.asarray(tensor.numpy())
+        return np.require(tensor.numpy(), requirements="A")  # a file may hold it at any offset
     except Exception as error:  # sizes that do not match the data
         raise ModelError(f"{where}: constant {tensor.name!r} cannot be read: {one_line(error)}") from error
 
@@ -202,20 +206,13 @@ def _attribute(attribute: ir.Attr) -> Any:
 
 def _captures(node: ir.Node) -> Iterator[str]:
     """Names that the node's subgraphs read and do not define themselves."""
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs = [attribute.as_graph()]
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs = list(attribute.as_graphs())
-        else:
-            continue
-        for graph in graphs:
-            defined = {value.name for value in (*graph.inputs, *graph.initializers.values())}
-            defined |= {value.name for inner in graph for value in inner.outputs}
-            read = [value.name for inner in graph for value in inner.inputs if value is not None]
-            read += [name for inner in graph for name in _captures(inner)]
-            read += [value.name for value in graph.outputs]
-            yield from (name for name in read if name and name not in defined)
+    for graph in bodies_of(node):
+        defined = {value.name for value in (*graph.inputs, *graph.initializers.values())}
+        defined |= {value.name for inner in graph for value in inner.outputs}
+        read = [value.name for inner in graph for value in inner.inputs if value is not None]
+        read += [name for inner in graph for name in _captures(inner)]
+        read += [value.name for value in graph.outputs]
+        yield from (name for name in read if name and name not in defined)
 
 
 def _info(value: ir.Value, where: str) -> TensorInfo:

@@ -10,7 +10,9 @@ from onnx import helper
 
 from reconv.errors import ModelError, one_line
 
-__all__ = ["element_types", "infer"]
+__all__ = ["element_types", "infer", "refuse_absurd"]
+
+MOST = 1 << 40  # of one axis
 
 
 def infer(part: bytes) -> dict[str, tuple[int | None, ...]]:
@@ -43,6 +45,31 @@ def element_types(part: bytes) -> dict[str, np.dtype[Any]]:
     kinds = {t.name: t.data_type for t in graph.initializer}
     kinds |= {i.name: i.type.tensor_type.elem_type for i in (*graph.input, *graph.value_info, *graph.output)}
     return {name: helper.tensor_dtype_to_np_dtype(kind) for name, kind in kinds.items() if kind}
+
+
+def refuse_absurd(part: bytes) -> None:
+    """Refuse sizes that are negative or beyond all memory, which a damaged Pad, Resize or Tile asks for.
+
+    The inference of ONNX, here and inside ONNX Runtime, ends the whole process where a Slice reads a value of negative
+    size. So this looks at what comes out of everything else first; a part without a Slice is let through.
+
+    Raises:
+        ModelError: names the value and its sizes.
+    """
+    model = onnx.ModelProto.FromString(part)
+    kept = [node for node in model.graph.node if node.op_type != "Slice"]
+    if len(kept) == len(model.graph.node):
+        return
+    cut = {name for node in model.graph.node if node.op_type == "Slice" for name in node.output}
+    outputs = [info for info in model.graph.output if info.name not in cut]
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend(kept)
+    model.graph.output.extend(outputs)
+    graph = _inferred(model.SerializeToString())
+    for info in (*graph.value_info, *graph.output):
+        sizes = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+        if any(not 0 <= size <= MOST for size in sizes):
+            raise ModelError(f"the value {info.name!r} has sizes {tuple(sizes)}, which cannot be")
 
 
 def _inferred(part: bytes) -> onnx.GraphProto:

@@ -20,10 +20,21 @@ import onnx_ir as ir
 from onnx import defs
 
 from reconv.errors import ModelError, one_line
+from reconv.graph.external import mapped_files, unmapped
 from reconv.graph.graph import Graph, Node, NoItems
 from reconv.graph.load import FILE_NAME
 
-__all__ = ["OLDEST_IR", "check", "in_one_message", "save", "to_ir", "to_onnx", "with_constants"]
+__all__ = [
+    "OLDEST_IR",
+    "check",
+    "fits_one_message",
+    "in_one_message",
+    "save",
+    "to_ir",
+    "to_onnx",
+    "too_large",
+    "with_constants",
+]
 
 Array = np.ndarray[Any, Any]
 LARGEST = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf's limit, less room for the graph
@@ -36,10 +47,12 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     In the latter, weights that the file lists as inputs are inputs no longer.
 
     Raises:
-        ModelError: it cannot be written.
+        ModelError: it cannot be written: its weights are more than one protobuf message takes (2 GB), which `save`
+            puts into a file of their own.
     """
+    in_one_message(graph.constants.values(), "the model")
     try:
-        return ir.to_proto(_built(graph))
+        return ir.to_proto(unmapped(_built(graph)))
     except Exception as error:  # protobuf's limits
         raise ModelError(f"the model cannot be written: {one_line(error)}") from error
 
@@ -70,23 +83,39 @@ def in_one_message(arrays: Iterable[Array], what: str) -> None:
     Raises:
         ModelError: they do not; ``what`` says whose they are.
     """
+    kept = list(arrays)
+    if not fits_one_message(kept):
+        raise too_large(kept, what)
+
+
+def too_large(arrays: Iterable[Array], what: str) -> ModelError:
+    """The error for weights that do not fit into one protobuf message."""
     size = sum(array.nbytes for array in arrays)
-    if size > LARGEST:
-        raise ModelError(f"{what} holds {size / 1e9:.1f} GB of weights, more than one protobuf message takes (2 GB)")
+    return ModelError(f"{what} holds {size / 1e9:.1f} GB of weights, more than one protobuf message takes (2 GB)")
+
+
+def fits_one_message(arrays: Iterable[Array]) -> bool:
+    """Whether weights fit into one protobuf message."""
+    return sum(array.nbytes for array in arrays) <= LARGEST
 
 
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     """Write what `to_onnx` gives to a file; where one cannot hold it, the weights go into ``<path>.data`` beside it.
 
     Raises:
-        ModelError: the folder does not exist, or the file cannot be written.
+        ModelError: the folder does not exist, the file cannot be written, or it holds weights that the model still
+            reads from there.
     """
     target = Path(path)
     if not target.parent.is_dir():
         raise ModelError(f"cannot write {target}: the folder {target.parent} does not exist")
-    large = sum(array.nbytes for array in graph.constants.values()) > LARGEST
+    weights = None if fits_one_message(graph.constants.values()) else target.with_name(f"{target.name}.data")
+    read = {Path(file).resolve() for file in mapped_files(graph.source)}
+    if read & {file.resolve() for file in (target, weights) if file is not None}:
+        raise ModelError(f"cannot write {target}: the model reads its weights from there; give another name")
     try:
-        ir.save(_built(graph), target, external_data=f"{target.name}.data" if large else None)
+        model = _built(graph)
+        ir.save(unmapped(model) if weights is None else model, target, external_data=weights and weights.name)
     except Exception as error:
         raise ModelError(f"cannot write {target}: {one_line(error)}") from error
 

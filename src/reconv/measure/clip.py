@@ -143,7 +143,7 @@ def watch(
 
     def seen() -> Iterator[Arrays]:
         for inputs in frames:
-            thumbnails.append(thumbnail(next(iter(inputs.values()))))
+            thumbnails.append(thumbnail(max(inputs.values(), key=np.size)))  # the others stay as they are
             yield inputs
 
     times = take_turns(contestants, seen(), pace, note)

@@ -21,7 +21,7 @@ import numpy as np
 
 from reconv.engine.tolerance import Profile
 from reconv.errors import InputError, MissingError, ReconvError
-from reconv.measure.peers import PEERS, Array, Arrays, Job
+from reconv.measure.peers import PEERS, Array, Arrays, Job, Runner
 from reconv.measure.times import Times
 from reconv.measure.worker import Done, Failed, Turn, serve
 
@@ -34,7 +34,8 @@ class ContestantError(ReconvError):
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who takes part: a key of PEERS on one model. `name` is unique in a run, `title` is for tables."""
+    """Who takes part: a key of PEERS on one model. `name` is unique in a run, `title` is for tables. `open` is what to
+    open instead of the peer: one that does more than a network, as the way from a frame to boxes. It is pickled."""
 
     name: str
     peer: str
@@ -43,6 +44,7 @@ class Contestant:
     tolerance: float = 0.0
     profile: Profile | None = None
     title: str = ""
+    open: Callable[[Job], Runner] | None = None
 
     def __post_init__(self) -> None:
         if self.peer not in PEERS:
@@ -138,7 +140,8 @@ def _process(contestant: Contestant, shapes: dict[str, tuple[int, ...]]) -> Iter
     context = multiprocessing.get_context("spawn")  # a fork would inherit the pools of libraries that run here
     ours, theirs = context.Pipe()
     job = Job(contestant.model, shapes, contestant.threads, contestant.tolerance, contestant.profile)
-    process = context.Process(target=serve, args=(theirs, contestant.peer, job), daemon=True)
+    opens = contestant.open or PEERS[contestant.peer].open
+    process = context.Process(target=serve, args=(theirs, opens, job), daemon=True)
     process.start()
     theirs.close()
     try:

@@ -7,11 +7,12 @@ contestant disturbs nobody, and its CPU seconds are its own.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from reconv.errors import one_line
-from reconv.measure.peers import PEERS, Array, Arrays, Job, Runner
+from reconv.measure.peers import Array, Arrays, Job, Runner
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Failed:
     reason: str
 
 
-def serve(pipe: Connection, peer: str, job: Job) -> None:
+def serve(pipe: Connection, open_runner: Callable[[Job], Runner], job: Job) -> None:
     """The process's whole life: answers a Turn with a Done or Failed until None comes."""
     try:
-        runner = PEERS[peer].open(job)
+        runner = open_runner(job)
         while (turn := pipe.recv()) is not None:
             pipe.send(_take(turn, runner))
         runner.close()

@@ -99,7 +99,7 @@ class Judge:
     def _results(self, outputs: Sequence[dict[str, Any]]) -> list[Any]:
         """What the metric looks at, sample by sample."""
         if self._metric == "agreement":
-            return [self._decoder(i).decode(each) for i, each in enumerate(outputs)]
+            return [self._decoder(i).decode_brief(each) for i, each in enumerate(outputs)]
         if isinstance(self._metric, str):
             return [_best(each) for each in outputs]
         return list(outputs)

@@ -26,9 +26,11 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 
 from reconv.engine.inputs import check
+from reconv.engine.pixels import in_floats
 from reconv.errors import InputError, SourceError
 from reconv.graph import Graph, TensorInfo
-from reconv.recipes import RECIPES, Recipe
+from reconv.recipes import Recipe, recipe_class
+from reconv.recipes.others import recipe_around
 from reconv.recipes.sources import PICTURES, open_source, picture_files, read_picture
 
 __all__ = ["VIDEO_FRAMES", "Feeds", "Samples", "Source", "open_samples", "spread"]
@@ -125,8 +127,7 @@ class _Opener:
     """How an item becomes feeds; what all have in common is fixed by the first."""
 
     def __init__(self, graph: Graph, recipe: str | None, size: tuple[int, int] | None) -> None:
-        if recipe is not None and recipe not in RECIPES:
-            raise InputError(f"no recipe is called {recipe!r}; there are {', '.join(RECIPES)}")
+        self._kind = recipe_class(recipe or "raw")
         if not graph.inputs:
             raise InputError("the model has no input")
         self.name = recipe
@@ -140,7 +141,7 @@ class _Opener:
         """The named recipe, or the one for whatever comes, for frames of this shape."""
         shape = (int(frame.shape[0]), int(frame.shape[1])) if _is_picture(frame) else None
         if shape not in self._recipes:
-            made = RECIPES[self.name or "raw"](self._graph.inputs[0], shape, self._size)
+            made = recipe_around(self._kind, self._graph, shape, self._size)
             self._recipes[shape] = made
             if shape is not None and self._size is None:
                 self._size = made.size  # samples have one shape, that of the first
@@ -154,10 +155,10 @@ class _Opener:
             ranks = {info.name: len(info.shape) for info in inputs if info.has_rank}
             arrays = {name: _batched(np.asarray(array), ranks.get(name)) for name, array in frame.items()}
         elif _is_picture(frame) and (self.name is not None or isinstance(item, (Path, _Frame))):
-            arrays = {inputs[0].name: self.recipe(frame).preprocess(frame)}
+            arrays = self.recipe(frame).inputs(frame)
         else:
             arrays = {inputs[0].name: _batched(frame, len(inputs[0].shape) if inputs[0].has_rank else None)}
-        found = check(inputs, arrays)
+        found = {name: in_floats(feed) for name, feed in check(inputs, arrays).items()}
         for name, array in found.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise InputError(f"{name!r} holds values that are not finite; leave such samples out")

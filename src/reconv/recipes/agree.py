@@ -8,8 +8,8 @@ bar on the other side keeps a score that wavers around the threshold from counti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ __all__ = [
     "SURE",
     "Boxes",
     "box_f1",
+    "close_pixels",
     "equal_share",
     "finite_range",
     "psnr_db",
@@ -30,18 +31,27 @@ SURE, LIKELY = 0.3, 0.2
 LOUDEST_DB = 200.0  # equal arrays have an infinite ratio, which JSON cannot say
 QUIETEST_DB = -LOUDEST_DB  # and so has a number against a not-a-number or an infinity
 
+AnyBoxes = TypeVar("AnyBoxes", bound="Boxes")
+
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Boxes (N, 4) as x0, y0, x1, y1 in pixels, scores (N,), classes (N,); best first."""
+    """Boxes (N, 4) as x0, y0, x1, y1 in pixels, scores (N,), classes (N,); best first.
+
+    `kinds` is how many classes the network tells apart, 0 where nobody said.
+    """
 
     corners: NDArray[Any]
     scores: NDArray[Any]
     classes: NDArray[Any]
+    kinds: int = 0
 
-    def at_least(self, score: float) -> Boxes:
-        keep = self.scores >= score
-        return Boxes(self.corners[keep], self.scores[keep], self.classes[keep])
+    def at_least(self: AnyBoxes, score: float) -> AnyBoxes:
+        return self.where(self.scores >= score)
+
+    def where(self: AnyBoxes, keep: NDArray[Any]) -> AnyBoxes:
+        """Those that a mask or an index (N,) names."""
+        return replace(self, corners=self.corners[keep], scores=self.scores[keep], classes=self.classes[keep])
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -86,8 +96,20 @@ def equal_share(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> 
     return equal / max(sum(b.size for b in dense), 1)
 
 
-def psnr_db(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> float:
-    """Peak signal-to-noise ratio in dB, the peak being the range of the finite dense values; at most `LOUDEST_DB`.
+def close_pixels(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]], within: int) -> float:
+    """Share of the pixels of pictures uint8 (H, W, 3) of which no channel differs by more than `within`; pictures of
+    different sizes share none."""
+    close = total = 0
+    for a, b in zip(ours, dense, strict=True):
+        total += b.shape[0] * b.shape[1]
+        if a.shape == b.shape:
+            close += int(np.count_nonzero((np.maximum(a, b) - np.minimum(a, b)).max(2, initial=0) <= within))
+    return close / total if total else 1.0
+
+
+def psnr_db(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]], peak: float | None = None) -> float:
+    """Peak signal-to-noise ratio in dB, `QUIETEST_DB` to `LOUDEST_DB`; None takes the range of the finite dense values
+    for the peak.
 
     Equal infinities and two not-a-numbers in one place are no noise; one that stands alone is all noise.
     """
@@ -100,8 +122,10 @@ def psnr_db(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> floa
     if not np.isfinite(squares):
         return QUIETEST_DB
     size = max(sum(b.size for b in dense), 1)
-    low, high = finite_range(dense)
-    ratio = 10 * np.log10(max(high - low, 1e-12) ** 2 * size / squares)
+    if peak is None:
+        low, high = finite_range(dense)
+        peak = high - low
+    ratio = 10 * np.log10(max(peak, 1e-12) ** 2 * size / squares)
     return float(np.clip(ratio, QUIETEST_DB, LOUDEST_DB))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconv.recipes.agree import Boxes, box_f1, equal_share
+from reconv.recipes.nearness import box_drift
 from reconv.recipes.pixels import PixelArithmetic, opencv
 from reconv.recipes.recipe import Frame, Outputs, Recipe
 
@@ -43,11 +44,12 @@ class DbNet(Recipe):
     multiple: ClassVar[int] = 32
     pixels = PixelArithmetic(scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3, channel_order="BGR")
 
+    @np.errstate(over="ignore", invalid="ignore")  # boxes that are no numbers are left out
     def decode(self, outputs: Outputs) -> TextBoxes:
         height, width = self.size
         probability = next(iter(outputs.values()))
         fits = len(outputs) == 1 and probability.shape == (1, 1, height, width)
-        self._output(outputs, f"one output (1, 1, {height}, {width})", fits)
+        self.expect(outputs, f"one output (1, 1, {height}, {width})", fits)
         probability = probability[0, 0]
         text = probability > TEXT
         cv2 = opencv()
@@ -60,12 +62,11 @@ class DbNet(Recipe):
                 continue
             score = _mean_inside(probability, cv2.boxPoints((centre, (w, h), angle)))
             grown = 2 * (w * h * GROWTH / (2 * (w + h)))
-            if score >= BOX:
+            if BOX <= score < np.inf:
                 corners.append(cv2.boxPoints((centre, (w + grown, h + grown), angle)))
                 scores.append(score)
         order = np.argsort(-np.array(scores), kind="stable")
-        ratio = self.letterbox.ratio
-        found = np.array(corners, np.float64).reshape(-1, 4, 2)[order] / ratio
+        found = self.letterbox.to_frame(np.array(corners, np.float64).reshape(-1, 4, 2)[order])
         limit = np.array([self.frame_shape[1], self.frame_shape[0]], np.float64)
         return TextBoxes(np.clip(found, 0, limit), np.array(scores)[order], text)
 
@@ -74,6 +75,9 @@ class DbNet(Recipe):
         ours, dense = ([_upright(result) for result in side] for side in (results, dense_results))
         pixels = equal_share([r.text for r in results], [r.text for r in dense_results])
         return {"f1@0.75": box_f1(ours, dense, 0.75), "equal_pixels": pixels}
+
+    def drift(self, result: TextBoxes, dense_result: TextBoxes) -> float:
+        return box_drift(_upright(result), _upright(dense_result))
 
     def draw(self, frame: Frame, result: TextBoxes) -> Frame:
         picture = frame.copy()

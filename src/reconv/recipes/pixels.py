@@ -1,23 +1,15 @@
-"""Pictures into network inputs: arithmetic per pixel as data, letterboxing, and the sizes that a network accepts.
-
-The arithmetic is x = (pixel * scale - mean) / std per channel, in the channel order and layout of the network.
-"""
+"""Pictures into network inputs: the sizes that a network accepts; the arithmetic is `reconv.engine.pixels`."""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from reconv.engine.pixels import PixelArithmetic
 from reconv.errors import InputError, MissingError
 from reconv.graph import TensorInfo
 
 __all__ = ["PixelArithmetic", "input_size", "opencv"]
-
-Triple = tuple[float, float, float]
 
 
 def opencv() -> Any:
@@ -26,35 +18,6 @@ def opencv() -> Any:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise MissingError("pictures and video need OpenCV and PyAV: pip install 'reconv[video]'") from error
-
-
-@dataclass(frozen=True)
-class PixelArithmetic:
-    """x = (pixel * scale - mean) / std; `mean` and `std` in the network's channel order."""
-
-    scale: float = 1.0
-    mean: Triple = (0.0, 0.0, 0.0)
-    std: Triple = (1.0, 1.0, 1.0)
-    channel_order: Literal["RGB", "BGR"] = "RGB"
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
-
-    def apply(self, picture: NDArray[Any]) -> NDArray[np.float32]:
-        """A picture uint8 (H, W, 3) in BGR as float32 (1, 3, H, W), or (1, H, W, 3) for NHWC.
-
-        A pixel's value depends on that pixel alone, so equal pixels stay bit for bit equal from frame to frame.
-        """
-        height, width = picture.shape[:2]
-        nchw = self.layout == "NCHW"
-        out = np.empty((1, 3, height, width) if nchw else (1, height, width, 3), np.float32)
-        planes = out[0] if nchw else out[0].transpose(2, 0, 1)
-        for channel, plane in enumerate(planes):
-            source = picture[..., channel if self.channel_order == "BGR" else 2 - channel]
-            factor = np.float32(self.scale / self.std[channel])
-            shift = np.float32(self.mean[channel] / self.std[channel])
-            np.multiply(source, factor, out=plane, dtype=np.float32)
-            if shift:
-                plane -= shift
-        return out
 
 
 def input_size(

@@ -7,7 +7,6 @@ picture is scaled to fit, in RGB divided by 255: a guess that many networks shar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,19 +25,21 @@ class Raw(Recipe):
     """No preprocessing for arrays, no decoding; a result is the dict of outputs."""
 
     name: ClassVar[str] = "raw"
+    pixels = PixelArithmetic(scale=1 / 255)
 
     def __init__(self, input: TensorInfo, frame_shape: Size | None, size: Size | None) -> None:
-        self.pixels = PixelArithmetic(scale=1 / 255, channel_order="RGB")
-        if len(input.shape) == 4 and input.shape[3] == 3 and input.shape[1] != 3:
-            self.pixels = replace(self.pixels, layout="NHWC")
         if frame_shape is not None:
             super().__init__(input, frame_shape, size)
         else:
             self.input, self.size, self.frame_shape = input, size or (0, 0), (0, 0)
 
+    @property
+    def takes_bytes(self) -> bool:
+        return all(self.frame_shape)  # arrays go as they are
+
     def preprocess(self, frame: Frame) -> NDArray[np.float32]:
         rank = len(self.input.shape)
-        if all(self.frame_shape):
+        if self.takes_bytes:
             return super().preprocess(frame)
         if frame.ndim not in (rank, rank - 1) or not np.issubdtype(frame.dtype, np.number):
             raise InputError(f"the model takes {self.input}, got an array of {frame.dtype} {tuple(frame.shape)}")

@@ -10,21 +10,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reconv.errors import InputError
-from reconv.graph import TensorInfo
+from reconv.graph import TensorInfo, is_half
 from reconv.recipes.letterbox import Letterbox
 from reconv.recipes.pixels import PixelArithmetic, input_size
 
-__all__ = ["Frame", "Outputs", "Recipe", "Size"]
+if TYPE_CHECKING:
+    from reconv.recipes.sources import Source
+
+__all__ = ["Ends", "Frame", "Outputs", "Recipe", "Size"]
 
 Frame = NDArray[Any]  # uint8 (H, W, 3), blue, green, red
 Outputs = Mapping[str, NDArray[Any]]
 Size = tuple[int, int]  # height, width
+
+
+class Ends(Protocol):
+    """What a model or a graph takes and gives."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]: ...
 
 
 class Recipe(ABC):
@@ -41,22 +56,63 @@ class Recipe(ABC):
     """
 
     name: ClassVar[str]
+    pictures: ClassVar[bool] = True  # whether frames are pictures: a sound has no size, and nothing is drawn on it
     multiple: ClassVar[int] = 1
     fill: ClassVar[int] = 0  # what surrounds a letterboxed frame
     pixels: PixelArithmetic
+    others: Mapping[str, NDArray[Any]] = MappingProxyType({})  # what inputs beside that of the frames take, at each
 
     def __init__(self, input: TensorInfo, frame_shape: Size | None, size: Size | None) -> None:
         self.input = input
+        self.pixels = self.laid_out(input)
         self.size: Size = input_size(self.name, input, self.pixels.layout, frame_shape, size, multiple=self.multiple)
         self.frame_shape: Size = frame_shape or self.size
-        self.letterbox = Letterbox(self.frame_shape, self.size)
+        self.letterbox = Letterbox(self.frame_shape, self.size, self.multiple)
 
-    def preprocess(self, frame: Frame) -> NDArray[np.float32]:
-        """The network's input, C-contiguous with a batch of 1, for a frame uint8 (H, W, 3) in BGR."""
+    @classmethod
+    def for_model(cls, model: Ends, frame_shape: Size | None, size: Size | None) -> Recipe:
+        """The recipe around a model, which must have an input; a picture goes to the first. Raises as the class."""
+        return cls(model.inputs[0], frame_shape, size)
+
+    def laid_out(self, input: TensorInfo) -> PixelArithmetic:
+        """The arithmetic in the layout of an input: one of (n, h, w, 3) has its channels last."""
+        last = len(input.shape) == 4 and input.shape[3] == 3 and input.shape[1] != 3
+        return replace(self.pixels, layout="NHWC") if last else self.pixels
+
+    def framed(self, source: Source) -> Source:
+        """The source with frames as this recipe takes them: as they come, where a recipe does not say."""
+        return source
+
+    def inputs(self, frame: Frame) -> dict[str, NDArray[Any]]:
+        """Input name -> array for one frame, in 16-bit floats where the network takes such."""
+        made = self.preprocess(frame)
+        typed = made.astype(self.input.dtype) if is_half(self.input.dtype) else made
+        return {**self.others, self.input.name: typed}
+
+    def feeds(self, frame: Frame | dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """As `inputs`; arrays by name go as they are, with the batch of 1 that a frame lacks."""
+        if isinstance(frame, dict):
+            return {**self.others, **{name: np.ascontiguousarray(array)[None] for name, array in frame.items()}}
+        return self.inputs(frame)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the network's one input is `pixels` applied to `bytes`, so that a stream may take the bytes instead:
+        not where a recipe makes its input otherwise."""
+        kind = type(self)
+        return self.pictures and kind.preprocess is Recipe.preprocess and kind.inputs is Recipe.inputs
+
+    def bytes(self, frame: Frame) -> NDArray[np.uint8]:
+        """The frame, uint8 (H, W, 3) in BGR, as a picture uint8 of the network's `size`: what a stream with these
+        `pixels` takes. May be the frame itself."""
         if frame.dtype != np.uint8 or frame.shape != (*self.frame_shape, 3):
             wanted = f"uint8 ({self.frame_shape[0]}, {self.frame_shape[1]}, 3)"
             raise InputError(f"recipe {self.name} was made for frames of {wanted}, got {frame.dtype} {frame.shape}")
-        return self.pixels.apply(self.letterbox.apply(frame, self.fill))
+        return self.letterbox.apply(frame, self.fill)
+
+    def preprocess(self, frame: Frame) -> NDArray[np.float32]:
+        """The network's input, C-contiguous with a batch of 1, for a frame uint8 (H, W, 3) in BGR."""
+        return self.pixels.apply(self.bytes(frame))
 
     @abstractmethod
     def decode(self, outputs: Outputs) -> Any:
@@ -69,9 +125,27 @@ class Recipe(ABC):
         Equal lists give the best value (1 for shares and F1). Measures are in a fixed order, larger is better.
         """
 
+    def audit(self, outputs: Outputs, dense_outputs: Outputs) -> float:
+        """The headline agreement of one frame's outputs with the dense ones: for `Model.stream(agreement=...)`."""
+        measures = self.agreement([self.decode(outputs)], [self.decode(dense_outputs)])
+        return next(iter(measures.values()))
+
+    def brief(self, result: Any) -> Any:
+        """What `agreement` needs of a result, where that is less than all of it: of long clips only this is kept."""
+        return result
+
+    def decode_brief(self, outputs: Outputs) -> Any:
+        """`brief` of `decode`: what is kept of every frame of a clip."""
+        return self.brief(self.decode(outputs))
+
+    def drift(self, result: Any, dense_result: Any) -> float:
+        """How far one result is from the dense one of its frame: 0 where they are equal, smooth if it can be, for a
+        search to follow (`reconv.engine.tuning`). By default what `agreement` of the one frame lacks to 1."""
+        return max(0.0, 1.0 - next(iter(self.agreement([result], [dense_result]).values())))
+
     @abstractmethod
     def draw(self, frame: Frame, result: Any) -> Frame:
-        """A copy of the frame with the result drawn on it."""
+        """A copy of the frame with the result drawn on it; where the result is a picture of its own, that picture."""
 
     @abstractmethod
     def to_json(self, result: Any) -> Any:
@@ -81,7 +155,7 @@ class Recipe(ABC):
         """A plane over the network's input, (height, width) of `size`, laid over the frame: (H, W) of `frame_shape`."""
         return self.letterbox.undo(plane)
 
-    def _output(self, outputs: Outputs, axes: str, fits: bool) -> None:
+    def expect(self, outputs: Outputs, axes: str, fits: bool) -> None:
         """Raises InputError unless `fits`; `axes` says what was expected."""
         if not fits:
             got = ", ".join(f"{name} {tuple(array.shape)}" for name, array in outputs.items())

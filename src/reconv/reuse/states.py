@@ -43,9 +43,10 @@ class PoolStats:
     """Counts since the pool was made.
 
     steps: all. reused: those that went on from an earlier frame. dense: those that did not, and made a state: the first
-    of a stream, the next one after its state was dropped, one of another frame size. too_large: run without a state,
-    which alone is above the limit. crowded: run without one, because those in use left no room for it. dropped: states
-    that went to make room. states, bytes: held now. seconds_saved: what the reused steps took less than dense ones.
+    of a stream, the next one after its state was dropped, one of another frame size; and those that ran plain because
+    nearly all of their frames was stale. too_large: run without a state, which alone is above the limit. crowded: run
+    without one, because those in use left no room for it. dropped: states that went to make room. states, bytes: held
+    now. seconds_saved: what the reused steps took less than dense ones.
     """
 
     steps: int = 0

@@ -18,6 +18,7 @@ from onnx import helper
 from reconv import _core
 from reconv.engine import load
 from reconv.engine.tail import same_bits
+from reconv.errors import InputError
 from tests.unit.apart import address_space_bytes, apart
 from tests.unit.small import cnn, frame, network
 
@@ -73,7 +74,7 @@ def _step_without_memory(what: str) -> tuple[list[str], bool, bool, bool]:
         go.wait()
         try:
             stream(second)
-        except MemoryError as raised:
+        except InputError as raised:
             errors.append(str(raised))
 
     if what == "scratch":

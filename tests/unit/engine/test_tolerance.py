@@ -19,7 +19,7 @@ def test_file_round_trip(tmp_path: Path) -> None:
         "b": MapProfile(deviation=(1.0, 2.0)),
         "c": MapProfile(2.0, weights=(0.0, 1.5)),
     }
-    profile = Profile(0.15, maps, model="ab12")
+    profile = Profile(0.15, maps, model="ab12", refresh_every=64, tuned={"recipe": "yolox", "asked": 0.98})
     profile.save(tmp_path / "p.json")
     assert read_profile(tmp_path / "p.json") == profile
     assert read_profile(json.loads((tmp_path / "p.json").read_text())) == profile
@@ -48,7 +48,10 @@ def test_tolerances_that_make_no_sense(value: Any) -> None:
         ('{"format": "reconv profile 99"}', 'expected "format": "reconv profile 1"'),
         (json.dumps({"format": FORMAT, "tolerance": -1}), "expected a number from 0"),
         (json.dumps({"format": FORMAT, "tolerence": 1}), "unknown entries: tolerence"),
-        (json.dumps({"format": FORMAT, "maps": []}), "not an object"),
+        (json.dumps({"format": FORMAT, "maps": []}), '"maps" is not an object'),
+        (json.dumps({"format": FORMAT, "tuned": 3}), '"tuned" is not an object'),
+        (json.dumps({"format": FORMAT, "refresh_every": 0}), "refresh_every is 0"),
+        (json.dumps({"format": FORMAT, "refresh_every": 2.5}), "refresh_every is 2.5"),
         (json.dumps({"format": FORMAT, "maps": {"a": 3}}), "map 'a'"),
         (json.dumps({"format": FORMAT, "maps": {"a": {"factor": 0}}}), "map 'a': factor is 0.0"),
         (json.dumps({"format": FORMAT, "maps": {"a": {"weights": [-1]}}}), "map 'a': a weight"),

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from reconv.cache.policies import POLICIES
-from reconv.engine import MapProfile, Model, Profile, Step, load
+from reconv.engine import MapProfile, Model, Profile, Step, load, paced
 from reconv.engine import stream as streams
 from reconv.engine.compiled import Compiled
 from reconv.engine.item import Item, ItemStep
+from reconv.engine.pixels import Picture
 from reconv.engine.tail import Tail, same_bits
 from reconv.errors import CacheError, ClosedError, InputError, ProfileError, TailError
 from reconv.reuse.states import StreamPool
@@ -73,7 +74,7 @@ class Gauge:
                 weakref.finalize(self, lambda counted: gauge.add(-sum(counted)), self.counted)
                 super().__init__(compiled, **options)
 
-            def step(self, feeds: Mapping[str, Array]) -> ItemStep:
+            def step(self, feeds: Mapping[str, Array | Picture]) -> ItemStep:
                 if gauge.before_step is not None:
                     gauge.before_step()
                 result = super().step(feeds)
@@ -88,7 +89,7 @@ class Gauge:
 @pytest.fixture
 def gauge(monkeypatch: pytest.MonkeyPatch) -> Gauge:
     found = Gauge()
-    monkeypatch.setattr(streams, "Item", found.item())
+    monkeypatch.setattr(paced, "Item", found.item())
     return found
 
 
@@ -480,7 +481,7 @@ def test_any_sequence_is_exact_and_below_the_limit(
 ) -> None:
     gauge = Gauge()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "Item", gauge.item())
+        patch.setattr(paced, "Item", gauge.item())
         capacity = max(1, int(share * state_bytes(MODEL, FRAMES[SIZES[0], 0])))
         gauge.most = 0
         with StreamPool(MODEL, capacity, policy) as pool:
@@ -505,7 +506,7 @@ def test_any_threads_are_exact_and_below_the_limit(
 ) -> None:
     gauge = Gauge()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "Item", gauge.item())
+        patch.setattr(paced, "Item", gauge.item())
         capacity = max(1, int(share * state_bytes(MODEL, FRAMES[SIZES[0], 0])))
         gauge.most = 0
         with StreamPool(MODEL, capacity, policy) as pool:

@@ -29,7 +29,7 @@ from reconv.engine.lower.place import place
 from reconv.engine.lower.results import Border, Lowered, PlacedNode, Where
 from reconv.engine.lower.rules_eight import why_float
 from reconv.errors import ModelError, one_line
-from reconv.graph import Graph, Node, draws_at_random, evaluate
+from reconv.graph import Graph, Node, TensorInfo, draws_at_random, evaluate, is_half
 
 __all__ = ["LOWERINGS", "Border", "Lowered", "PlacedNode", "Where", "lower"]
 
@@ -109,7 +109,7 @@ LOWERINGS: Mapping[str, Callable[[Builder, Node], list[Result]]] = {
 
 # What numpy and the layouts raise for a node whose sizes or attributes do not fit together. Such a node is tail, and
 # ONNX Runtime says what is wrong with it.
-MISTAKES = (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError)
+MISTAKES = (ValueError, IndexError, KeyError, TypeError, ArithmeticError, AttributeError)
 
 
 def lower(
@@ -154,8 +154,9 @@ class _Lowering:
             if info.name not in self.shapes:
                 raise ModelError(f"no shape is given for the input {info}")
             shape = tuple(int(size) for size in self.shapes[info.name])
-            if info.dtype != np.float32 or not all(shape):
-                kind = info.dtype if info.dtype != np.float32 else "float32, empty"
+            is_float = info.dtype == np.float32 or self._only_widened(info)
+            if not is_float or not all(shape):
+                kind = f"{info.dtype}, empty" if is_float else info.dtype
                 self.tail[info.name] = f"reads {info.name} ({kind})"
                 continue
             try:
@@ -178,6 +179,12 @@ class _Lowering:
         fuse(b.draft)
         placement = place(b.draft)
         return self._emit(Emitter(b.draft, placement, make_plan()), borders)
+
+    def _only_widened(self, info: TensorInfo) -> bool:
+        """Whether an input of 16-bit floats is read as float32 only: its map holds it so from the start."""
+        users = [node for node in self.graph.nodes if info.name in node.reads]
+        to_float = (not node.domain and node.op_type == "Cast" and node.attributes.get("to") == 1 for node in users)
+        return is_half(info.dtype) and bool(users) and all(to_float)
 
     def _needed(self) -> set[int]:
         """Positions of the nodes that some graph output depends on."""

@@ -25,6 +25,10 @@ Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 
+MOST_MOVED = 1 << 28
+MOST_AXES = 32  # of arrays in every version of numpy
+
+
 class UnsupportedError(Exception):
     """The node cannot be lowered; the message is the reason that the placement shows."""
 
@@ -116,9 +120,20 @@ class Builder:
         sizes = Geometry(*(int(size) for size in geometry))
         if min(sizes) < 1:
             raise UnsupportedError(f"an empty map {tuple(sizes)}")
-        if sizes.size >= 1 << 31:
-            raise UnsupportedError(f"a map {tuple(sizes)} of 2^31 values or more")
+        self.fits(sizes)
         return self.draft.map(sizes)
+
+    @staticmethod
+    def fits(sizes: Sequence[int]) -> None:
+        """Refuse a map of more values than the core numbers, with what is around it."""
+        if prod(int(size) for size in sizes) >= 1 << 31:
+            raise UnsupportedError(f"a map {tuple(sizes)} of 2^31 values or more")
+
+    @staticmethod
+    def movable(shape: Sequence[int]) -> None:
+        """Refuse a tensor so large that numbering its elements, 8 bytes each, is more than the work is worth."""
+        if prod(int(size) for size in shape) > MOST_MOVED:
+            raise UnsupportedError(f"moving {tuple(shape)}, more than {MOST_MOVED} values")
 
     def add(self, op: d.Op) -> int:
         """Append the op in the name of the current node; the map that it writes."""
@@ -137,6 +152,8 @@ class Builder:
         if len(results) < wanted:
             raise UnsupportedError(f"{wanted} outputs, expected {len(results)}")
         for result in results:
+            if isinstance(result, Value) and len(result.layout.dims) > MOST_AXES:
+                raise UnsupportedError(f"a tensor of {len(result.layout.dims)} axes, more than {MOST_AXES}")
             if isinstance(result, Value) and result.layout.size != self.geometry(result.map).size:
                 raise UnsupportedError(f"a tensor {result.shape} in a map {tuple(self.geometry(result.map))}")
 
@@ -185,6 +202,7 @@ class Builder:
         """The tensor whose elements are the value's map's elements of these numbers; -1 is ``fill``."""
         if index.size == 0:
             raise UnsupportedError(f"an empty tensor {index.shape}")
+        self.movable(index.shape)
         kept = like(index.shape, value.layout, self.geometry(value.map))
         geometry, layout = kept or canonical(index.shape)
         return Value(self.moved(value.map, layout.to_map(index, geometry), geometry, fill), layout)

@@ -11,7 +11,7 @@ import numpy as np
 from reconv.engine.lower import draft as d
 from reconv.engine.lower.builder import Array, Builder, Result, UnsupportedError, ints, lookup
 from reconv.engine.lower.quantized import grid_of
-from reconv.engine.lower.windows import pair, window
+from reconv.engine.lower.windows import bounded, pair, window
 from reconv.graph import Node
 
 __all__ = ["conv", "conv_transpose"]
@@ -28,7 +28,12 @@ def conv(b: Builder, node: Node) -> list[Result]:
         raise UnsupportedError(f"{weight.shape[0]} outputs in {groups} groups")
     _check_bias(bias, weight.shape[0])
     kernel = (weight.shape[2], weight.shape[3])
+    given = ints(node.attributes.get("kernel_shape", kernel[4 - x.rank :]))
+    if given != kernel[4 - x.rank :]:
+        raise UnsupportedError(f"a kernel_shape {given} over weights {weight.shape}")
     w = window(node, (height, width), kernel, x.rank)
+    rows, columns = (n + max(p, 0) + max(q, 0) for n, p, q in zip((height, width), w.pads, w.pads_end, strict=True))
+    b.fits((rows, columns, channels))
     out = b.new((*w.out, weight.shape[0]))
     op = d.Conv(
         x=x.map,
@@ -78,6 +83,7 @@ def conv_transpose(b: Builder, node: Node) -> list[Result]:
         raise UnsupportedError(f"weights for {weight.shape[0]} channels over a map of {x.geometry.channels}")
     if groups < 1 or weight.shape[0] % groups or min(*strides, *dilations) < 1:
         raise UnsupportedError(f"{groups} groups, strides {strides}, dilations {dilations}")
+    bounded(strides, dilations, extra, begin, kernel)
     _check_bias(bias, weight.shape[1] * groups)
     op = d.Transposed(
         x=x.map,

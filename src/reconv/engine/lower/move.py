@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 
+FLOAT, HALF = 1, (10, 16)  # of TensorProto's types: float32; float16 and bfloat16
+
+
 def identity(b: Builder, node: Node) -> list[Result]:
     return [b.value(node, 0)]
 
@@ -48,7 +51,9 @@ def dropout(b: Builder, node: Node) -> list[Result]:
 
 
 def cast(b: Builder, node: Node) -> list[Result]:
-    if int(node.attributes["to"]) != 1:  # TensorProto.FLOAT
+    kind, made = int(node.attributes["to"]), node.outputs[0]
+    leaves = made in b.results and not b.readers.get(made)
+    if kind != FLOAT and not (kind in HALF and leaves):  # what leaves the model is rounded there
         raise UnsupportedError("a cast to another type than float32")
     return [b.value(node, 0)]
 
@@ -121,6 +126,7 @@ def unsqueeze(b: Builder, node: Node) -> list[Result]:
 def expand(b: Builder, node: Node) -> list[Result]:
     value = b.value(node, 0)
     shape = np.broadcast_shapes(value.shape, ints(b.constant(node, 1)))
+    b.movable(shape)
     return [b.spread(value, shape)]
 
 
@@ -128,6 +134,7 @@ def moving(b: Builder, node: Node) -> list[Result]:
     """Slice, Tile, Gather, DepthToSpace...: whatever the reference makes of the numbers of the elements."""
     value = b.value(node, 0)
     rest = [b.optional(node, i) for i in range(1, len(node.inputs))]
+    b.movable(value.shape)
     # numbers above 2^24 are not exact in float32, and not every op of the reference takes int64 alike
     try:
         results = evaluate(node, [value.layout.index(), *rest], b.opset)
@@ -169,6 +176,10 @@ def pad(b: Builder, node: Node) -> list[Result]:
     before, after = [0] * rank, [0] * rank
     for axis, first, last in zip(where, pads[: len(pads) // 2], pads[len(pads) // 2 :], strict=True):
         before[axis], after[axis] = first, last
+    sizes = [n + f + a for n, f, a in zip(value.shape, before, after, strict=True)]
+    if min(sizes, default=1) < 1:
+        raise UnsupportedError(f"a pad to {tuple(sizes)}")
+    b.movable(sizes)
     index = value.layout.index()
     kept = tuple(slice(max(0, -f), n - max(0, -a)) for f, a, n in zip(before, after, value.shape, strict=True))
     index = index[kept]

@@ -11,9 +11,9 @@ from math import prod
 import numpy as np
 
 from reconv.engine.lower import draft as d
-from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value, axis_of, ints
+from reconv.engine.lower.builder import Builder, Result, Spatial, UnsupportedError, Value, axis_of, ints
 from reconv.engine.lower.layout import Geometry, Layout
-from reconv.engine.lower.windows import pair, window
+from reconv.engine.lower.windows import Window, pair, window
 from reconv.graph import Node
 
 __all__ = [
@@ -27,12 +27,21 @@ __all__ = [
 ]
 
 
+def _pool_window(node: Node, x: Spatial) -> Window:
+    """The window of a pool. ONNX Runtime takes no padding of a whole window either."""
+    w = window(node, x.geometry[:2], pair(ints(node.attributes["kernel_shape"]), x.rank, 1), x.rank)
+    reach = [dilation * (size - 1) for size, dilation in zip(w.kernel, w.dilations, strict=True)]
+    if any(pad > most for pads in (w.pads, w.pads_end) for pad, most in zip(pads, reach, strict=True)):
+        raise UnsupportedError(f"pads {w.pads} and {w.pads_end} around a window {w.kernel}")
+    return w
+
+
 def max_pool(b: Builder, node: Node) -> list[Result]:
     if len([name for name in node.outputs if name]) > 1:
         raise UnsupportedError("the second output of MaxPool (indices)")
     x = b.spatial(b.value(node, 0))
-    kernel = pair(ints(node.attributes["kernel_shape"]), x.rank, 1)
-    w = window(node, x.geometry[:2], kernel, x.rank)
+    w = _pool_window(node, x)
+    kernel = w.kernel
     out = b.new((*w.out, x.geometry.channels))
     op = d.MaxPool(x=x.map, out=out, kernel=kernel, strides=w.strides, pads=w.pads, dilations=w.dilations)
     return [b.unspatial(b.add(op), x.rank)]
@@ -40,8 +49,8 @@ def max_pool(b: Builder, node: Node) -> list[Result]:
 
 def average_pool(b: Builder, node: Node) -> list[Result]:
     x = b.spatial(b.value(node, 0))
-    kernel = pair(ints(node.attributes["kernel_shape"]), x.rank, 1)
-    w = window(node, x.geometry[:2], kernel, x.rank)
+    w = _pool_window(node, x)
+    kernel = w.kernel
     out = b.new((*w.out, x.geometry.channels))
     if w.out == (1, 1) and kernel == x.geometry[:2] and w.pads == (0, 0) and w.dilations == (1, 1):
         return [b.unspatial(b.add(d.GlobalPool(x=x.map, out=out, kind="avg")), x.rank)]

@@ -74,6 +74,9 @@ def resize(b: Builder, node: Node) -> list[Result]:
         raise UnsupportedError(f"coordinate_transformation_mode {transform}")
     if any(scale != 1 or new != old for scale, new, old in list(zip(scales, sizes, shape, strict=True))[:2]):
         raise UnsupportedError("a resize of the batch or of the channels")
+    if min(sizes) < 1:
+        raise UnsupportedError(f"a resize to {tuple(sizes)}")
+    b.fits(sizes)
     x = b.spatial(value)
     lines = []
     for axis in range(2, len(shape)):

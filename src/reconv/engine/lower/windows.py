@@ -6,14 +6,17 @@ ONNX: ``auto_pad`` (SAME_UPPER, SAME_LOWER, VALID, NOTSET), ``pads`` (begins, th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconv.engine.lower.builder import UnsupportedError, ints, lookup
 from reconv.graph import Node
 
-__all__ = ["Window", "window"]
+__all__ = ["Window", "bounded", "window"]
 
 Pair = tuple[int, int]
+
+LONGEST = 1 << 20  # kernel, stride, dilation or padding: beyond are damaged files
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ def pair(values: tuple[int, ...], rank: int, missing: int) -> Pair:
     return (values[0], values[1]) if rank == 4 else (missing, values[0])
 
 
+def bounded(*pairs: Sequence[int]) -> None:
+    """Refuse sizes of windows that nobody means, which the core's numbers could not hold."""
+    worst = max((abs(size) for pair in pairs for size in pair), default=0)
+    if worst > LONGEST:
+        raise UnsupportedError(f"a window with a size of {worst}, more than {LONGEST}")
+
+
 def window(node: Node, size: Pair, kernel: Pair, rank: int) -> Window:
     """The node's window over a map of ``size``; ``kernel`` as the caller knows it."""
     attributes = node.attributes
@@ -43,6 +53,7 @@ def window(node: Node, size: Pair, kernel: Pair, rank: int) -> Window:
     dilations = pair(ints(attributes.get("dilations", ones)), rank, 1)
     if min(*kernel, *strides, *dilations) < 1:
         raise UnsupportedError(f"a kernel {kernel}, strides {strides}, dilations {dilations}: each is 1 or more")
+    bounded(kernel, strides, dilations)
     reach = (dilations[0] * (kernel[0] - 1) + 1, dilations[1] * (kernel[1] - 1) + 1)
     auto = lookup(attributes, "auto_pad", "NOTSET") or "NOTSET"
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -50,13 +61,16 @@ def window(node: Node, size: Pair, kernel: Pair, rank: int) -> Window:
         total = [max((o - 1) * s + r - n, 0) for o, s, r, n in zip(out, strides, reach, size, strict=True)]
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
         begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
-    else:
+    elif auto in ("NOTSET", "VALID"):
         flat = ints(attributes.get("pads", (0,) * (2 * (rank - 2)))) if auto == "NOTSET" else (0,) * (2 * (rank - 2))
         begin, end = list(pair(flat[: rank - 2], rank, 0)), list(pair(flat[rank - 2 :], rank, 0))
         up = bool(attributes.get("ceil_mode", 0))
         out = tuple(
             _count((n, r, s), (p, q), up) for n, r, s, p, q in zip(size, reach, strides, begin, end, strict=True)
         )
+    else:
+        raise UnsupportedError(f"auto_pad {auto}")
+    bounded(begin, end)
     if min(out) < 1:
         raise UnsupportedError(f"the window {reach} is larger than the map {size}")
     return Window(kernel, strides, dilations, (begin[0], begin[1]), (end[0], end[1]), (out[0], out[1]))

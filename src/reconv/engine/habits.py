@@ -1,0 +1,31 @@
+"""How a stream goes about its steps, beside its tolerance and profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconv.engine.audit import AuditPlan
+from reconv.errors import ProfileError
+
+__all__ = ["Habits"]
+
+
+@dataclass(frozen=True)
+class Habits:
+    """refresh_every: every so many steps one is dense; None is the first alone. audit: see `reconv.engine.audit`; None
+    is no audits. never_slower: where most is stale, steps run plain (see `reconv.engine.pace`). share_outputs:
+    outputs are for reading only, and one that did not change is the array that was given last.
+
+    Raises:
+        ProfileError: a number that does not make sense.
+    """
+
+    refresh_every: int | None = None
+    audit: AuditPlan | None = None
+    never_slower: bool = True
+    share_outputs: bool = False
+
+    def __post_init__(self) -> None:
+        every = self.refresh_every
+        if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+            raise ProfileError(f"refresh_every is {every!r}, expected a number of steps from 1 up, or None")

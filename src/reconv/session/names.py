@@ -1,0 +1,43 @@
+"""The names that a script for ONNX Runtime finds in its module, beside the session: ours, or onnxruntime's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import onnxruntime
+
+from reconv.session.binding import IOBinding
+from reconv.session.options import CPU, PROVIDER
+
+__all__ = ["NAMES", "look_up"]
+
+THEIRS = (
+    *("ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "ModelMetadata", "NodeArg", "OrtDevice"),
+    *("OrtValue", "RunOptions", "SessionOptions", "disable_telemetry_events", "enable_telemetry_events"),
+    *("get_all_providers", "get_build_info", "get_version_string", "set_default_logger_severity"),
+    *("set_default_logger_verbosity", "set_seed"),
+)
+
+
+def get_available_providers() -> list[str]:
+    """What a session can be asked for."""
+    return [PROVIDER, CPU]
+
+
+def get_device() -> str:
+    """What sessions run on."""
+    return "CPU"
+
+
+OURS: dict[str, Callable[..., Any]] = {
+    "IOBinding": IOBinding,
+    "get_available_providers": get_available_providers,
+    "get_device": get_device,
+}
+NAMES = frozenset({*THEIRS, *OURS})
+
+
+def look_up(name: str) -> Any:
+    """What goes by one of `NAMES`; AttributeError where this version of ONNX Runtime has no such thing."""
+    return OURS[name] if name in OURS else getattr(onnxruntime, name)

@@ -1,0 +1,115 @@
+"""What the options of an ONNX Runtime session mean here.
+
+Of ``providers``, one is ours: ``("ReconvExecutionProvider", {"tolerance": "0.1", "stream": "1"})``. Its options, words
+or numbers:
+
+    stream              1: every run is the next frame of one stream; 0 (the default): every run is dense and exact
+    tolerance           of the stream, in standard deviations; 0 by default
+    profile             of the stream: the path of a tolerance profile
+    kernels             "default", "measured" or a path, as `reconv.load` takes them
+    memory_limit_bytes  of a dense run, as `reconv.load` takes it
+
+Of the session options, ``intra_op_num_threads`` is the number of threads; the others are for ONNX Runtime's own
+machinery and change nothing here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconv.engine.model import MOST_THREADS
+from reconv.errors import InputError
+
+__all__ = ["CPU", "PROVIDER", "Providers", "chosen", "threads_of"]
+
+PROVIDER, CPU = "ReconvExecutionProvider", "CPUExecutionProvider"
+SILENT = frozenset({PROVIDER, CPU, "AzureExecutionProvider"})  # what onnxruntime's package for the CPU lists
+YES, NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
+
+
+@dataclass(frozen=True)
+class Providers:
+    """Our provider's options, as numbers and words; ``given`` as they were written."""
+
+    stream: bool = False
+    tolerance: float | None = None
+    profile: str | None = None
+    kernels: str = "default"
+    memory_limit_bytes: int | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+
+
+def chosen(
+    providers: Sequence[str | tuple[str, Mapping[str, Any]]] | None,
+    provider_options: Sequence[Mapping[str, Any]] | None,
+) -> Providers:
+    """What a script asks for. Providers of other devices are not used, which a warning says once per session.
+
+    Raises:
+        InputError: an option is not known or not what it should be, or the two lists do not fit together.
+    """
+    pairs = _pairs(providers, provider_options)
+    if others := [name for name, _ in pairs if name not in SILENT]:
+        warnings.warn(f"{', '.join(others)}: not used, reconv runs on the CPU", UserWarning, stacklevel=4)
+    found = Providers()
+    for name, options in pairs:
+        if name == PROVIDER:
+            found = _read(options)
+    return found
+
+
+def threads_of(options: Any) -> int | None:
+    """How many threads a session of these ``SessionOptions`` has; None is as many as the process may use."""
+    count = 0 if options is None else int(options.intra_op_num_threads)
+    return min(count, MOST_THREADS) if count > 0 else None
+
+
+def _pairs(providers: Any, provider_options: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    pairs: list[tuple[str, Mapping[str, Any]]] = []
+    for entry in providers or ():
+        if isinstance(entry, str):
+            pairs.append((entry, {}))
+        elif isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], Mapping):
+            pairs.append((str(entry[0]), dict(entry[1])))
+        else:
+            raise InputError(f"a provider is a name, or a name with a dict of options; got {entry!r}")
+    if provider_options is None:
+        return pairs
+    if len(provider_options) != len(pairs):
+        raise InputError(f"{len(provider_options)} provider_options for {len(pairs)} providers; give one dict for each")
+    if any(options for _, options in pairs):
+        raise InputError("options are given in providers and in provider_options; use one of the two")
+    return [(name, dict(options)) for (name, _), options in zip(pairs, provider_options, strict=True)]
+
+
+def _read(options: Mapping[str, Any]) -> Providers:
+    known = [name for name in Providers.__dataclass_fields__ if name != "given"]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(f"{PROVIDER} has no option {unknown[0]!r}; there are {', '.join(known)}")
+    words = {name: str(value).strip() for name, value in options.items()}
+    return Providers(
+        stream=_flag(words.get("stream", "0")),
+        tolerance=_number(words, "tolerance", float),
+        profile=words.get("profile") or None,
+        kernels=words.get("kernels", "default"),
+        memory_limit_bytes=_number(words, "memory_limit_bytes", int),
+        given=words,
+    )
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in YES | NO:
+        return text.lower() in YES
+    raise InputError(f"{PROVIDER}: stream is {text!r}, expected 1 or 0")
+
+
+def _number(words: Mapping[str, str], name: str, kind: Any) -> Any:
+    if name not in words:
+        return None
+    try:
+        return kind(words[name])
+    except ValueError:
+        raise InputError(f"{PROVIDER}: {name} is {words[name]!r}, expected a number") from None
