@@ -22,7 +22,7 @@ from reconv.exchange.rules import (
     transposed_as_subpixel,
 )
 from reconv.exchange.view import look, look_again
-from reconv.graph import parse
+from reconv.graph import Graph, parse
 from tests.property.exchange_cases import Tally, attributes, check_same, fired_once, rewrites
 from tests.property.profiles import examples
 
@@ -248,13 +248,23 @@ KERNELS = (
 )
 
 
-@pytest.mark.parametrize("kind", [np.float64, np.float16])
-@pytest.mark.parametrize("rule", KERNELS, ids=lambda rule: rule.name)
-def test_other_types_are_left_alone(rule: Rule, kind: type) -> None:
+def of_type(rule: Rule, kind: type, name: str) -> Graph:
+    """The rule's example with other floats."""
     constants = rule.example.graph().constants
     cast = {name: array.astype(kind) if array.dtype == np.float32 else array for name, array in constants.items()}
-    text = rule.example.text.replace("float[", "double[" if kind is np.float64 else "float16[")
-    assert not rewrites(rule, look(parse(text, cast)))
+    return parse(rule.example.text.replace("float[", f"{name}["), cast)
+
+
+@pytest.mark.parametrize("rule", KERNELS, ids=lambda rule: rule.name)
+def test_other_types_are_left_alone(rule: Rule) -> None:
+    assert not rewrites(rule, look(of_type(rule, np.float64, "double")))
+
+
+@pytest.mark.parametrize("rule", [shrunk_kernel.RULE, transposed_as_conv.RULE], ids=lambda rule: rule.name)
+def test_half_precision_is_float32_inside(rule: Rule) -> None:
+    graph = of_type(rule, np.float16, "float16")
+    assert [info.dtype for info in (*graph.inputs, *graph.outputs)] == [np.float16] * 2
+    assert rewrites(rule, look(graph))
 
 
 @pytest.mark.parametrize("rule", KERNELS, ids=lambda rule: rule.name)
