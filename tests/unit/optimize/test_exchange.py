@@ -275,15 +275,28 @@ def test_functions_of_the_model_stay() -> None:
     np.testing.assert_allclose(_run(model, frame), _run(found.model, frame), atol=1e-5)
 
 
-def test_a_model_of_other_numbers_is_given_back() -> None:
-    text = """g (float16[1, 6, 8, 8] x) => (float16[1, 4, 4, 4] y) {
+def _pooled(name: str, kind: type) -> Example:
+    text = f"""g ({name}[1, 6, 8, 8] x) => ({name}[1, 4, 4, 4] y) {{
         c = Conv (x, w)
         y = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (c)
-    }"""
-    example = Example(text, {"w": np.ones((4, 6, 1, 1), np.float16)})
-    found = reconv.exchange(_model(example), cost="macs", threads=1)
+    }}"""
+    return Example(text, {"w": np.ones((4, 6, 1, 1), kind)})
+
+
+def test_a_model_of_other_numbers_is_given_back() -> None:
+    found = reconv.exchange(_model(_pooled("double", np.float64)), cost="macs", threads=1)
     assert not found.report.applied
-    assert any("float16" in refused.reason for refused in found.report.refused)
+    assert any("float64" in refused.reason for refused in found.report.refused)
+
+
+def test_a_model_of_half_precision_is_one_of_float32_between_its_inputs_and_outputs() -> None:
+    given = _model(_pooled("float16", np.float16))
+    found = reconv.exchange(given, cost="macs", threads=1)
+    assert found.report.applied
+    x = np.random.default_rng(0).normal(size=(1, 6, 8, 8)).astype(np.float16)
+    ours, theirs = reconv.load(found.model).run(x)["y"], reconv.load(given).run(x)["y"]
+    assert ours.dtype == theirs.dtype == np.float16
+    np.testing.assert_allclose(ours.astype(np.float32), theirs.astype(np.float32), rtol=2e-3, atol=2e-3)
 
 
 def test_a_model_with_nothing_to_do_is_given_back() -> None:
