@@ -65,8 +65,9 @@ void Threads::worker(int id) {
             else
                 generation_.wait(seen, std::memory_order_acquire);
         }
-        if (stop_.load()) return;
+        // In this order: who has seen the end's generation sees that it is the end, and who has not will be woken by it.
         seen = generation_.load(std::memory_order_acquire);
+        if (stop_.load()) return;
         const uint64_t mine = uint64_t{1} << id;
         if (offered_.fetch_and(~mine, std::memory_order_acq_rel) & mine) {
             (*work_)(scratch_[id - 1]->data);

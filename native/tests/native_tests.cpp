@@ -32,6 +32,7 @@ int main(int count, char** arguments) {
     test_taps(random);
     test_runs(random);
     test_team(random);
+    test_team_ends();
     test_processors();
     test_together(random);
     test_weights(random);

@@ -168,6 +168,18 @@ void test_team(Random& random) {
 }
 
 // A caller that goes from processor to processor, on a thread of its own: members follow to the others that are allowed.
+// Members that come out of a step just as their team ends must not miss that it ends.
+void test_team_ends() {
+    for (int round = 0; round < 6000; round++) {
+        Threads team(2);
+        Threads::Session session(team);
+        session.reserve(1);
+        const std::function<void(float*)> nothing = [](float*) {};
+        session.run(nothing);
+    }
+    check(true, "teams end");
+}
+
 void test_processors() {
 #if defined(__linux__)
     std::thread caller([] {

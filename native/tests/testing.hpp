@@ -61,6 +61,7 @@ void test_spread(Random& random);
 void test_taps(Random& random);
 void test_runs(Random& random);
 void test_team(Random& random);
+void test_team_ends();
 void test_processors();
 void test_together(Random& random);
 void test_weights(Random& random);
