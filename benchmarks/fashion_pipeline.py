@@ -62,12 +62,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "resnet20": Recipe(("/Add_8", "/Add_15", "/Add_22"), 1, whole=("/stages/2",)),
-    "mobilenet_28": Recipe(
-        ("/Add_24", "/Add_50", "/Add_76"),
-        2,
-        whole=("/top",),
-        distil=replace(_DISTIL, epochs=12),
-    ),
+    "mobilenet_28": Recipe(("/Add_24", "/Add_50", "/Add_76"), 2, whole=("/top",)),
 }
 
 
