@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reconv.engine.audit import AuditPlan
+from reconv.engine.plain import DenseChoice, check_dense
 from reconv.errors import ProfileError
 
 __all__ = ["Habits"]
@@ -14,7 +15,8 @@ __all__ = ["Habits"]
 class Habits:
     """refresh_every: every so many steps one is dense; None is the first alone. audit: see `reconv.engine.audit`; None
     is no audits. never_slower: where most is stale, steps run plain (see `reconv.engine.pace`). share_outputs:
-    outputs are for reading only, and one that did not change is the array that was given last.
+    outputs are for reading only, and one that did not change is the array that was given last. dense: what plain steps
+    run on (see `reconv.engine.plain`).
 
     Raises:
         ProfileError: a number that does not make sense.
@@ -24,8 +26,10 @@ class Habits:
     audit: AuditPlan | None = None
     never_slower: bool = True
     share_outputs: bool = False
+    dense: DenseChoice = "reconv"
 
     def __post_init__(self) -> None:
+        check_dense(self.dense)
         every = self.refresh_every
         if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
             raise ProfileError(f"refresh_every is {every!r}, expected a number of steps from 1 up, or None")

@@ -18,6 +18,7 @@ from reconv import _core
 from reconv.engine.compiled import Compiled
 from reconv.engine.lower import Border
 from reconv.engine.pixels import Feed, Picture, PixelArithmetic, in_floats
+from reconv.engine.plain import FasterDense
 from reconv.engine.room import check_room, room
 from reconv.engine.tail import TailMemory, TailStep, same_bits
 from reconv.engine.tolerance import Profile
@@ -207,6 +208,7 @@ class DenseItems:
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
+        self.faster = FasterDense(compiled)
         self._idle: list[Item] = []
         self._lock = threading.Lock()
 
@@ -214,6 +216,10 @@ class DenseItems:
         """A dense run of each of these items: its outputs."""
         with self.borrow() as item:
             return [item.step(feeds).outputs for feeds in items]
+
+    def run_one(self, feeds: Mapping[str, Feed]) -> dict[str, Any]:
+        """A dense run of one item: its outputs."""
+        return self.run([feeds])[0]
 
     @contextmanager
     def borrow(self) -> Iterator[Item]:

@@ -24,6 +24,7 @@ from reconv.engine.memory import MemoryPlan, memory_of
 from reconv.engine.orders import Kernels, KernelSource, kernels_of
 from reconv.engine.pixels import Feed, PixelArithmetic, in_floats
 from reconv.engine.placement import Placement, place
+from reconv.engine.plain import DenseChoice
 from reconv.engine.quickest import chooser
 from reconv.engine.stream import Stream
 from reconv.engine.tolerance import Profile, read_profile
@@ -171,6 +172,7 @@ class Model:
         audit_budget: float = 0.05,
         never_slower: bool = True,
         share_outputs: bool = False,
+        dense: DenseChoice = "reconv",
     ) -> Stream:
         """Open a stream: it recomputes only what changed from frame to frame.
 
@@ -191,10 +193,13 @@ class Model:
                 `reconv.engine.pace`). The results are as good or better.
             share_outputs: outputs are for reading only, and one that did not change is the array that was given last:
                 saves the copy, which is most of what an unchanged frame costs.
+            dense: what runs such dense steps without lists: "reconv", or "measured": of a stream with a tolerance
+                ONNX Runtime, where that is faster here, measured once per size (see `reconv.engine.plain`).
 
         Raises:
             ProfileError: the tolerance is negative or not finite, or the profile cannot be read or was made for
-                another model; a number of the audits does not make sense, or the stream to audit is exact.
+                another model; a number of the audits does not make sense, or the stream to audit is exact; ``dense`` is
+            neither of the two.
         """
         found = None if profile is None else read_profile(profile)
         if found is not None and found.model and found.model != self.digest:
@@ -204,9 +209,8 @@ class Model:
         if refresh_every is None and found is not None:
             refresh_every = found.refresh_every
         audit = None if audit_every is None else AuditPlan(audit_every, target, agreement, audit_budget)
-        return Stream(
-            self, tolerance, found, pixels=pixels, habits=Habits(refresh_every, audit, never_slower, share_outputs)
-        )
+        habits = Habits(refresh_every, audit, never_slower, share_outputs, dense)
+        return Stream(self, tolerance, found, pixels=pixels, habits=habits)
 
     def tune(
         self,

@@ -124,6 +124,7 @@ class Stream:
                     may_keep=None if self._may_keep is None else partial(self._may_keep, index),
                     never_slower=self._habits.never_slower,
                     share_outputs=self._habits.share_outputs,
+                    dense_measured=self._habits.dense == "measured",
                 )
                 for index in range(work.items)
             ]
