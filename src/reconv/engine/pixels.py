@@ -19,12 +19,22 @@ from numpy.typing import NDArray
 from reconv.errors import InputError
 from reconv.graph import TensorInfo
 
-__all__ = ["Feed", "Picture", "PixelArithmetic", "as_picture", "in_floats", "takes_picture"]
+__all__ = [
+    "MOST_CHANNELS",
+    "TABLE_BYTES",
+    "Feed",
+    "Picture",
+    "PixelArithmetic",
+    "as_picture",
+    "in_floats",
+    "takes_picture",
+]
 
 Array = np.ndarray[Any, Any]
 PerChannel: TypeAlias = float | tuple[float, ...]
 
 MOST_CHANNELS = 4
+TABLE_BYTES = 256 * 4  # of the floats that a channel's bytes become
 
 
 @dataclass(frozen=True)

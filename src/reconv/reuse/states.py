@@ -26,9 +26,10 @@ from reconv.cache.policies import POLICIES
 from reconv.engine import Model, Profile, Step, Stream
 from reconv.engine.batch import join, split
 from reconv.engine.compiled import Compiled
-from reconv.engine.inputs import Inputs, check
+from reconv.engine.inputs import Inputs, check_feeds
 from reconv.engine.item import DenseItems
 from reconv.engine.model import Work
+from reconv.engine.pixels import MOST_CHANNELS, TABLE_BYTES, PixelArithmetic
 from reconv.errors import CacheError, ClosedError
 
 __all__ = ["PoolStats", "PooledStream", "StreamPool"]
@@ -89,6 +90,7 @@ class StreamPool:
         *,
         tolerance: float | None = None,
         profile: Profile | Mapping[str, Any] | str | PathLike[str] | None = None,
+        pixels: PixelArithmetic | None = None,
     ) -> None:
         """
         Args:
@@ -97,7 +99,7 @@ class StreamPool:
             policy: whose state goes, a name of `reconv.cache.POLICIES`. "lru": who was not seen for longest. Streams
                 that take turns and are more than there is room for would all lose their states just before they come
                 again that way; "wtinylfu" keeps those of some.
-            tolerance, profile: of every stream, as for `Model.stream`.
+            tolerance, profile, pixels: of every stream, as for `Model.stream`.
 
         Raises:
             CacheError: no such policy, or a capacity that is not a whole number above 0.
@@ -106,7 +108,8 @@ class StreamPool:
         if policy not in POLICIES:
             raise CacheError(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
         self._ledger = Ledger(capacity_bytes, POLICIES[policy])
-        self._pattern = model.stream(tolerance, profile)
+        self._pattern = model.stream(tolerance, profile, pixels)
+        self._pixels = pixels
         self._model = model
         self._members: dict[Hashable, _Member] = {}
         self._lock = threading.Lock()
@@ -127,7 +130,7 @@ class StreamPool:
 
     def step(self, name: Hashable, inputs: Inputs) -> tuple[Outputs, Step]:
         """As a call, with what the step cost."""
-        arrays = check(self._model.inputs, inputs)
+        arrays = check_feeds(self._model.inputs, inputs, self._pixels)
         items = self._model.items(arrays)
         member = self._enter(name)
         try:
@@ -231,7 +234,8 @@ class StreamPool:
             self._free(member)  # of other sizes, or of a stream that has ended
             member.ended = False
             compiled, items = work.compiled, work.items
-            member.base_bytes = items * (compiled.state_bytes + _passed_bytes(work))
+            pictures = 0 if self._pixels is None else _picture_bytes(compiled)
+            member.base_bytes = items * (compiled.state_bytes + _passed_bytes(work) + pictures)
             wanted = member.base_bytes + items * self._tail_bytes.get(compiled, 0)
             seconds = items * self._dense_seconds.get(compiled, compiled.macs * PACE)
             if not (self._reserve(member, wanted, seconds) or self._reserve(member, member.base_bytes, seconds)):
@@ -312,6 +316,14 @@ def _ask(may_keep: WeakMethod[Callable[[Hashable, int, int], bool]], name: Hasha
 def _passed_bytes(work: Work) -> int:
     """Of the inputs of one item that are outputs, which a state holds as well."""
     return sum(work.arrays[name].nbytes // work.items for name in work.compiled.passed)
+
+
+def _picture_bytes(compiled: Compiled) -> int:
+    """What a state may keep of frames of bytes: the last one, and the table that makes it floats, of each input."""
+    if not compiled.runs_plan:
+        return 0
+    sizes = [compiled.lowered.plan.size(border.map) for border in compiled.lowered.inputs]
+    return sum(h * w * c + c * TABLE_BYTES for h, w, c in sizes if c <= MOST_CHANNELS)
 
 
 class PooledStream:

@@ -22,7 +22,7 @@ from reconv.engine import MapProfile, Model, Profile, Step, load, paced
 from reconv.engine import stream as streams
 from reconv.engine.compiled import Compiled
 from reconv.engine.item import Item, ItemStep
-from reconv.engine.pixels import Picture
+from reconv.engine.pixels import Picture, PixelArithmetic
 from reconv.engine.tail import Tail, same_bits
 from reconv.errors import CacheError, ClosedError, InputError, ProfileError, TailError
 from reconv.reuse.states import StreamPool
@@ -579,3 +579,29 @@ def test_a_state_that_cannot_be_made_leaves_its_room(monkeypatch: pytest.MonkeyP
         assert held > 0
         pool.forget("a")
         assert pool.bytes == 0
+
+
+@pytest.mark.parametrize("tail", [False, True])
+def test_frames_of_bytes(tail: bool) -> None:
+    model, pixels = load(cnn(tail=tail)), PixelArithmetic(1 / 255, (0.4, 0.5, 0.6), 0.2)
+    height, width = frame().shape[2:]
+    random = np.random.default_rng(0)
+    with model.stream(pixels=pixels) as single, StreamPool(model, BIG, pixels=pixels) as pool:
+        picture = random.integers(0, 256, (height, width, 3), np.uint8)
+        for index in range(4):
+            picture = picture.copy()
+            picture[2 * index : 2 * index + 2, 3:5] ^= 255
+            expected = model.run(pixels.apply(picture))
+            assert same(pool("a", picture), expected)
+            assert same(single(picture), expected)
+        assert pool.stats.reused == 3
+        held = single.state_bytes
+        assert 0 <= pool.bytes - held < 0.02 * held  # reserved before it was made: never less than what it holds
+        floats = pixels.apply(picture)
+        assert same(pool("a", floats), model.run(floats))
+        assert "a" in pool
+    with StreamPool(model, held - 1, pixels=pixels) as pool:  # the frame kept is counted
+        assert same(pool("a", picture), expected)
+        assert pool.stats.too_large == (0 if tail else 1)
+    with StreamPool(model, BIG) as pool, pytest.raises(InputError):
+        pool("a", picture)
