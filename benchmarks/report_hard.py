@@ -14,7 +14,7 @@ def hard(suite: Mapping[str, Any]) -> list[str]:
         [
             f"{row['model']} {row['size'][0]}x{row['size'][1]} on {row['clip']}",
             str(row["threads"]),
-            f"{row['tolerance']:g}",
+            f"{row['tolerance']:g}" + ", dense measured" * (row["dense"] == "measured"),
             f"{row['recomputed']:.3f}",
             f"{row['plain']:.0%}",
             f"{row['over_dense']:.3f} ({row['over_dense_quartiles'][0]:.3f} to {row['over_dense_quartiles'][1]:.3f})",

@@ -233,6 +233,7 @@ def test_a_stream_through_the_providers_options(model: Path) -> None:
     ("providers", "options", "said"),
     [
         ([("ReconvExecutionProvider", {"tolerence": "1"})], None, "no option 'tolerence'; there are stream, tolerance"),
+        ([("ReconvExecutionProvider", {"audit_every": "x"})], None, "audit_every is 'x', expected a number"),
         ([("ReconvExecutionProvider", {"stream": "maybe"})], None, "stream is 'maybe', expected 1 or 0"),
         ([("ReconvExecutionProvider", {"tolerance": "much"})], None, "tolerance is 'much', expected a number"),
         (["ReconvExecutionProvider"], [{}, {}], "2 provider_options for 1 providers"),
@@ -245,6 +246,20 @@ def test_options_that_are_not_known(providers: Any, options: Any, said: str, mod
         reconv.InferenceSession(model, providers=providers, provider_options=options)
     with pytest.raises(reconv.ProfileError, match="tolerance"):
         reconv.InferenceSession(model, providers=[("ReconvExecutionProvider", {"stream": 1, "tolerance": -1})])
+    with pytest.raises(reconv.ProfileError, match="dense is 'x', expected one of reconv, measured"):
+        reconv.InferenceSession(model, providers=[("ReconvExecutionProvider", {"dense": "x"})])
+
+
+@pytest.mark.parametrize("options", [{"refresh_every": "2"}, {"audit_every": 2, "target": 0.5, "dense": "measured"}])
+def test_a_stream_that_looks_after_itself(options: dict[str, Any], model: Path) -> None:
+    given = {"stream": 1, "tolerance": 0.1, **options}
+    session = reconv.InferenceSession(model, providers=[("ReconvExecutionProvider", given)])
+    whole, dense = reconv.load(model), 0
+    for step in range(100):
+        x = frame() + np.float32(1e-3 * step)  # within the tolerance, but for what moves
+        x[:, :, :8] = frame(seed=step)[:, :, :8]
+        dense += np.array_equal(session.run(["y"], {"x": x})[0], whole.run(x)["y"])
+    assert dense == 50 if "refresh_every" in options else 2 <= dense < 20
 
 
 def test_what_is_not_done_is_said(model: Path) -> None:

@@ -17,7 +17,9 @@ from reconv.app.progress import progress
 from reconv.app.run_words import print_summary, summary_of
 from reconv.app.sinks import open_sink
 from reconv.app.tune import tuned_start
+from reconv.engine.audit import TARGET
 from reconv.engine.model import Model
+from reconv.engine.plain import DenseChoice, check_dense
 from reconv.engine.stream import Stream
 from reconv.engine.tolerance import Profile
 from reconv.errors import InputError, SourceError, one_line
@@ -66,7 +68,12 @@ def run(
     audit_every: int | None = typer.Option(
         None, min=1, help="At most every n-th frame run dense as well, and move the tolerance to stay at --target."
     ),
-    target: float = typer.Option(0.98, help="The agreement with dense runs that audits keep to, the recipe's first."),
+    target: float = typer.Option(TARGET, help="The agreement with dense runs that audits keep to, the recipe's first."),
+    dense: str = typer.Option(
+        "reconv",
+        help="What runs frames of which nearly all is stale: reconv, or measured, the faster here of it and ONNX "
+        "Runtime (with a tolerance).",
+    ),
     compare: float = typer.Option(
         0.05, min=0, max=1, help="Share of the frames that are run dense as well, to say what reuse cost; 0 is none."
     ),
@@ -100,7 +107,7 @@ def run(
         network,
         recipe,
         wanted,
-        partial(_stream, network, tolerance, found, refresh_every, audit_every, target),
+        partial(_stream, network, tolerance, found, refresh_every, audit_every, target, check_dense(dense)),
         every,
         limit,
         compare,
@@ -156,6 +163,7 @@ def _stream(  # noqa: PLR0917 - in the order of the command line, the recipe las
     refresh_every: int | None,
     audit_every: int | None,
     target: float,
+    dense: DenseChoice,
     around: Recipe,
 ) -> Stream:
     return model.stream(
@@ -166,6 +174,7 @@ def _stream(  # noqa: PLR0917 - in the order of the command line, the recipe las
         audit_every=audit_every,
         target=target,
         agreement=around.audit,
+        dense=dense,
     )
 
 

@@ -26,10 +26,11 @@ import numpy as np
 
 from reconv.errors import InputError, ProfileError
 
-__all__ = ["Agreement", "Audit", "AuditPlan", "Auditor"]
+__all__ = ["TARGET", "Agreement", "Audit", "AuditPlan", "Auditor"]
 
 Agreement = Callable[[Mapping[str, Any], Mapping[str, Any]], float]
 
+TARGET = 0.98
 PRIOR = 2.0  # samples
 FORGET, CHANGED = 0.9, 0.25  # what older samples count for after each sample, and after a change
 DEAD = 0.1  # a tolerance this close to the one wanted stays
@@ -55,7 +56,7 @@ class AuditPlan:
     """
 
     every: int
-    target: float = 0.98
+    target: float = TARGET
     agreement: Agreement | None = None
     budget: float = 0.05
 

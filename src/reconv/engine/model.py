@@ -14,7 +14,7 @@ import numpy as np
 
 from reconv import _core
 from reconv import graph as graphs
-from reconv.engine.audit import Agreement, AuditPlan
+from reconv.engine.audit import TARGET, Agreement, AuditPlan
 from reconv.engine.batch import items_of, join, separable, split
 from reconv.engine.compiled import Compiled, Shapes, Sizes
 from reconv.engine.habits import Habits
@@ -167,7 +167,7 @@ class Model:
         *,
         refresh_every: int | None = None,
         audit_every: int | None = None,
-        target: float = 0.98,
+        target: float = TARGET,
         agreement: Agreement | None = None,
         audit_budget: float = 0.05,
         never_slower: bool = True,

@@ -6,6 +6,10 @@ or numbers:
     stream              1: every run is the next frame of one stream; 0 (the default): every run is dense and exact
     tolerance           of the stream, in standard deviations; 0 by default
     profile             of the stream: the path of a tolerance profile
+    refresh_every       of the stream: every so many runs one is dense
+    audit_every         of the stream: at most every so many runs one checks itself, and the tolerance follows
+    target              of those checks: the agreement to stay at
+    dense               of the stream: "reconv" or "measured", as `reconv.engine.Model.stream` takes it
     kernels             "default", "measured" or a path, as `reconv.load` takes them
     memory_limit_bytes  of a dense run, as `reconv.load` takes it
 
@@ -20,7 +24,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconv.engine.audit import TARGET
 from reconv.engine.model import MOST_THREADS
+from reconv.engine.plain import DenseChoice, check_dense
 from reconv.errors import InputError
 
 __all__ = ["CPU", "PROVIDER", "Providers", "chosen", "threads_of"]
@@ -37,6 +43,10 @@ class Providers:
     stream: bool = False
     tolerance: float | None = None
     profile: str | None = None
+    refresh_every: int | None = None
+    audit_every: int | None = None
+    target: float = TARGET
+    dense: DenseChoice = "reconv"
     kernels: str = "default"
     memory_limit_bytes: int | None = None
     given: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +104,10 @@ def _read(options: Mapping[str, Any]) -> Providers:
         stream=_flag(words.get("stream", "0")),
         tolerance=_number(words, "tolerance", float),
         profile=words.get("profile") or None,
+        refresh_every=_number(words, "refresh_every", int),
+        audit_every=_number(words, "audit_every", int),
+        target=_number({"target": str(TARGET), **words}, "target", float),
+        dense=check_dense(words.get("dense", "reconv")),
         kernels=words.get("kernels", "default"),
         memory_limit_bytes=_number(words, "memory_limit_bytes", int),
         given=words,

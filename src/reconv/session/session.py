@@ -67,7 +67,17 @@ class InferenceSession:
     def _open(self, options: Providers) -> None:
         self._providers = options
         self._model = self._made(self._graph)
-        self._stream: Stream | None = self._model.stream(options.tolerance, options.profile) if options.stream else None
+        self._stream: Stream | None = self._streamed(options) if options.stream else None
+
+    def _streamed(self, options: Providers) -> Stream:
+        return self._model.stream(
+            options.tolerance,
+            options.profile,
+            refresh_every=options.refresh_every,
+            audit_every=options.audit_every,
+            target=options.target,
+            dense=options.dense,
+        )
 
     def _made(self, graph: graphs.Graph) -> Model:
         return Model(

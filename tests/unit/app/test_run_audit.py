@@ -57,6 +57,7 @@ def test_refreshes(map_model: Path, arrays: Path, tmp_path: Path, capsys: pytest
     ("words", "told"),
     [
         (["--audit-every", "5"], "at tolerance 0 is exact"),
+        (["--dense", "fastest"], "dense is 'fastest', expected one of reconv, measured"),
         (["--audit-every", "5", "--tolerance", "0.1", "--target", "1"], "target is 1.0"),
     ],
 )
