@@ -39,7 +39,7 @@ class ClipInputs:
     def __init__(self, model: Path, recipe: str, clip: Path, size: tuple[int, int]) -> None:
         info = load(model).inputs[0]
         frame_shape = next(read(clip, count=1)).shape[:2]
-        self.clip, self.input = clip, info.name
+        self.model, self.clip, self.input = model, clip, info.name
         self.recipe: Recipe = RECIPES[recipe](info, (frame_shape[0], frame_shape[1]), size)
 
     def frames(self, skip: int = 0, count: int | None = None) -> Iterator[dict[str, Array]]:

@@ -149,6 +149,40 @@ def test_preprocess_is_the_pixel_arithmetic_of_its_bytes(recipe: Recipe, frame: 
     np.testing.assert_array_equal(recipe.preprocess(frame), recipe.pixels.apply(picture))
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32"])
+@pytest.mark.parametrize("shape", [(1, 3, "h", "w"), (1, "h", "w", 3), (None, 1, "h", "w"), (None, "h", "w", 1)])
+def test_whole_numbers_are_the_frames_bytes(
+    name: str, kind: str, shape: tuple[Any, ...], frame: NDArray[np.uint8]
+) -> None:
+    """Scale and mean are in such a network: of the family stay the place and the order of the colours."""
+    recipe = KINDS[name](TensorInfo("x", np.dtype(kind), shape), FRAME_SHAPE, SIZE)
+    x = recipe.inputs(frame)["x"]
+    assert x.dtype == kind
+    assert x.flags.c_contiguous
+    assert recipe.takes_bytes == (kind == "uint8")
+    picture = recipe.bytes(frame)
+    np.testing.assert_array_equal(recipe.pixels.apply(picture), x)
+    expected = picture if recipe.pixels.channel_order == "BGR" or 1 in shape[1:] else picture[..., ::-1]
+    np.testing.assert_array_equal(x[0] if shape[1] == "h" else x[0].transpose(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, "h", "w"), (1, "h", "w", 1)])
+def test_a_network_of_one_channel_gets_the_grey_picture(
+    name: str, shape: tuple[Any, ...], frame: NDArray[np.uint8]
+) -> None:
+    recipe = KINDS[name](TensorInfo("x", np.dtype(np.float32), shape), FRAME_SHAPE, SIZE)
+    grey = recipe.bytes(frame)
+    assert grey.dtype == np.uint8
+    assert grey.shape == (*SIZE, 1)
+    colours = KINDS[name](INPUT, FRAME_SHAPE, SIZE).bytes(frame)
+    np.testing.assert_allclose(grey[..., 0], colours @ [0.114, 0.587, 0.299], atol=0.51)
+    x = recipe.preprocess(frame)
+    assert x.shape == tuple(SIZE[0] if n == "h" else SIZE[1] if n == "w" else n for n in shape)
+    mean, std = (np.mean(value) for value in (KINDS[name].pixels.mean, KINDS[name].pixels.std))
+    expected = (grey[..., 0] * KINDS[name].pixels.scale - mean) / std
+    np.testing.assert_allclose(x.reshape(SIZE), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_equal_pixels_stay_equal_bit_for_bit(name: str, frame: NDArray[np.uint8]) -> None:
     recipe = KINDS[name](INPUT, SIZE, SIZE)
     first = np.random.default_rng(2).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
@@ -246,8 +280,10 @@ def test_other_frames_are_refused(name: str, recipe: Recipe, frame: NDArray[np.u
 def test_other_inputs_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"recipe {name} needs an input of 4 dimensions"):
         KINDS[name](TensorInfo("audio", np.dtype(np.float32), (1, "samples")), FRAME_SHAPE, None)
-    with pytest.raises(InputError, match="3 channels"):
-        KINDS[name](TensorInfo("x", np.dtype(np.float32), (1, 1, 64, 96)), FRAME_SHAPE, None)
+    with pytest.raises(InputError, match="1 or 3 channels"):
+        KINDS[name](TensorInfo("x", np.dtype(np.float32), (1, 2, 64, 96)), FRAME_SHAPE, None)
+    with pytest.raises(InputError, match=r"gives bytes 0\.\.255, more than int8 holds"):
+        KINDS[name](TensorInfo("x", np.dtype(np.int8), (1, 3, 64, 96)), FRAME_SHAPE, None)
     fixed = TensorInfo("x", np.dtype(np.float32), (1, 3, 64, 96))
     assert KINDS[name](fixed, FRAME_SHAPE, None).size == (64, 96)
     with pytest.raises(InputError, match="fixed height of 64, --size asks for 128"):

@@ -1,6 +1,6 @@
 """What is done with one spoilt file, in a process of its own: `python -m tests.fuzz.worker ours|peer KIND SEED FOLDER`.
 
-ours: load, one dense run, two steps of a stream. The answers:
+ours: load, placement and memory plan, one dense run, two steps of a stream. The answers:
 
     refused   an error of reconv's own tree
     ran       outputs, and the stream gave the very bits of the dense runs; they are left in FOLDER for the peer
@@ -28,6 +28,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,22 @@ def same(a: Any, b: Any) -> bool:
     return same_bits(a, b) or (not isinstance(a, np.ndarray) and bool(a == b))
 
 
+def described(model: reconv.Model, feeds: Feeds) -> None:
+    """What can be asked about a model: an answer, or an error of reconv's own, whatever becomes of a run."""
+    shapes = {name: array.shape for name, array in feeds.items()}
+    with suppress(reconv.ReconvError):
+        str(model.placement(shapes))
+    with suppress(reconv.ReconvError):
+        model.memory_plan(shapes).live_bytes()
+
+
 def check(data: bytes) -> tuple[Answer, tuple[Feeds, dict[str, Any]] | None]:
     """Load, run, stream; with inputs and outputs of the dense run where there was one."""
     try:
         model = reconv.load(data, threads=1)
         frames = [feeds_of(model.inputs, seed=1)]
         frames.append(moved(frames[0], seed=2))
+        described(model, frames[0])
         dense = [model.run(frame) for frame in frames]
         with model.stream() as stream:
             steps = [stream(frame) for frame in frames]
@@ -222,6 +233,7 @@ def main(arguments: Sequence[str]) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print is no answer
     warnings.simplefilter("ignore")
+    warnings.simplefilter("error", RuntimeWarning)
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + MEMORY_BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,31 +1,29 @@
-"""Sources taking turns at one model: each has a stream, a sink and a tally of its own, and one frame at a time."""
+"""What becomes of one source among several at one model: it has a stream, a sink and a tally of its own."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from reconv.app.console import Interrupt
 from reconv.app.opened import open_recipe
 from reconv.app.sinks import Answer, Sink
 from reconv.app.tally import Tally, compare_every
+from reconv.engine.audit import Agreement
 from reconv.engine.model import Model
+from reconv.engine.room import room
 from reconv.engine.stream import Step, Stream
-from reconv.errors import ReconvError, one_line
+from reconv.errors import ReconvError, SourceError
 from reconv.recipes import Recipe
-from reconv.recipes.sources import Frame, Patience, Source, open_source
+from reconv.recipes.sources import Frame, Source, parts_of
 
-__all__ = ["Lane", "Task", "inputs_of", "names_of", "open_lane", "take_turns"]
-
-PAUSE = 0.002  # seconds between looks at several sources of which none has a frame
+__all__ = ["Lane", "Task", "inputs_of", "names_of"]
 
 
 def inputs_of(frame: Frame, recipe: Recipe) -> Any:
@@ -42,12 +40,12 @@ def bytes_of(frame: Frame, recipe: Recipe) -> Any:
 
 @dataclass(frozen=True)
 class Task:
-    """What is done with the frames of every source."""
+    """What is done with the frames of every source. `open_stream` is given a recipe, and what its audits are to ask."""
 
     model: Model
     recipe: str
     size: tuple[int, int] | None
-    open_stream: Callable[[Recipe], Stream]
+    open_stream: Callable[[Recipe, Agreement], Stream]
     every: int = 1
     limit: int | None = None
     compare: float = 0.0
@@ -69,7 +67,7 @@ class Lane:
         self.size_changes = 0
         self.count = source.count and min(-(-source.count // task.every), task.limit or source.count)
         self.tally = Tally(task.model, self.recipe, compare_every(task.compare, self.count))
-        self.stream = task.open_stream(self.recipe)
+        self.stream = task.open_stream(self.recipe, self._agreement)
         self._task, self._say = task, say
         self._shape = source.shape
         self._frames: Iterator[tuple[int, Frame]] | None = None if source.reader else enumerate(source.frames())
@@ -101,6 +99,8 @@ class Lane:
             taken = next(self._frames, None) if self._frames is not None else reader.poll() if reader else None
             if taken is None:
                 self.open = reader is not None and not reader.over
+                if not self.open and reader is not None and reader.error is not None:
+                    raise reader.error
                 return None
             if taken[0] >= self._due:
                 self._due = taken[0] + self._task.every
@@ -110,7 +110,8 @@ class Lane:
         if self._shape is not None and isinstance(frame, np.ndarray) and frame.shape[:2] != self._shape:
             self._resize((frame.shape[0], frame.shape[1]), index)
         recipe, stream = self.recipe, self.stream
-        inputs = bytes_of(frame, recipe)
+        with room("a frame"):
+            inputs = bytes_of(frame, recipe)
         outputs = stream(inputs)
         step = stream.last
         result = recipe.decode(outputs)
@@ -123,6 +124,10 @@ class Lane:
         self.tally.add(step)
         self.tally.compare(inputs, outputs, result, recipe)
         return step
+
+    def _agreement(self, outputs: Mapping[str, Any], dense_outputs: Mapping[str, Any]) -> float:
+        """As the recipe has it that the frames have now: with their size it changes, and the stream stays."""
+        return self.recipe.audit(outputs, dense_outputs)
 
     def _resize(self, shape: tuple[int, int], index: int) -> None:
         """Frames have another size from here on: a recipe for that, and a stream that starts anew."""
@@ -165,54 +170,15 @@ class Lane:
         }
 
 
-def open_lane(
-    name: str, text: str, task: Task, target: str | None, patience: Patience, *, say: Callable[[str], None]
-) -> Lane:
-    """A lane for the source that the user wrote. Raises SourceError, MissingError, InputError."""
-    source = open_source(text, patience, say)
-    try:
-        return Lane(name, source, task, target, say)
-    except BaseException:
-        if source.reader is not None:
-            source.reader.stop()
-        raise
-
-
-def take_turns(
-    lanes: Sequence[Lane], interrupt: Interrupt, advance: Callable[[Lane, Step], None], say: Callable[[str], None]
-) -> None:
-    """One frame of every source that has one, again and again, until all have ended; then everything is closed."""
-    try:
-        while not interrupt and any(lane.open for lane in lanes):
-            moved = False
-            for lane in lanes:
-                step = lane.turn() if lane.open and not interrupt else None
-                if step is not None:
-                    advance(lane, step)
-                    moved = True
-            if not moved:
-                waiting = [lane for lane in lanes if lane.open]
-                if len(waiting) == 1 and waiting[0].source.reader is not None:
-                    waiting[0].source.reader.wait()
-                else:
-                    time.sleep(PAUSE)
-            for lane in lanes:
-                if not (lane.open or lane.closed):
-                    lane.close()  # its file is whole as soon as it can be
-                    if lane.error is not None and any(other.open for other in lanes):
-                        say(f"{one_line(lane.error)}; the others go on")
-    finally:
-        for lane in lanes:
-            lane.close()
-
-
 def names_of(sources: Sequence[str]) -> list[str]:
     """Short names for what the user wrote, fit for files, no two alike."""
     names: list[str] = []
     for source in sources:
         if "://" in source:
-            parts = urlsplit(source)
-            text = f"{parts.hostname or ''}{parts.path}"
+            text = ""
+            with suppress(SourceError):  # no address: told when it is opened
+                parts = parts_of(source)
+                text = f"{parts.hostname or ''}{parts.path}"
         elif source.isdecimal():
             text = f"camera{source}"
         else:

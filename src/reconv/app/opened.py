@@ -14,6 +14,7 @@ from reconv.errors import InputError
 from reconv.graph import Graph
 from reconv.recipes import Recipe, recipe_class
 from reconv.recipes.others import input_of_frames, recipe_around
+from reconv.recipes.pixels import channels_last
 
 __all__ = ["check_targets", "known_shapes", "open_model", "open_recipe"]
 
@@ -48,8 +49,7 @@ def open_model(path: str, threads: int | None, size: tuple[int, int] | None, ker
     info = input_of_frames(model.inputs) if model.inputs else None
     if size is None or info is None or len(info.shape) != 4:
         return model
-    last = info.shape[3] == 3 and info.shape[1] != 3
-    axes = (1, 2) if last else (2, 3)
+    axes = (1, 2) if channels_last(info.shape) else (2, 3)
     declared = [info.shape[axis] for axis in axes]
     if all(not isinstance(own, int) or own == extent for own, extent in zip(declared, size, strict=True)):
         return model
@@ -93,7 +93,7 @@ def known_shapes(
             continue
         declared = [1 if axis == 0 and not isinstance(n, int) else n for axis, n in enumerate(info.shape)]
         if info is input_of_frames(model.inputs) and size is not None and len(declared) == 4:
-            first = 1 if declared[3] == 3 and declared[1] != 3 else 2
+            first = 1 if channels_last(declared) else 2
             declared[first : first + 2] = size
         if not all(isinstance(n, int) for n in declared):
             raise InputError(f"input {info} has sizes that the model leaves open: give --shape {info.name}=...")

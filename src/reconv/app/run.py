@@ -11,13 +11,14 @@ from pathlib import Path
 import typer
 
 from reconv.app.console import console, parse_size, print_json, waiting_interrupt
-from reconv.app.many import Lane, Task, inputs_of, names_of, open_lane, take_turns
+from reconv.app.many import Lane, Task, inputs_of, names_of
 from reconv.app.opened import open_model
 from reconv.app.progress import progress
 from reconv.app.run_words import print_summary, summary_of
 from reconv.app.sinks import open_sink
 from reconv.app.tune import tuned_start
-from reconv.engine.audit import TARGET
+from reconv.app.turns import Coming, open_lane, take_turns
+from reconv.engine.audit import TARGET, Agreement
 from reconv.engine.model import Model
 from reconv.engine.plain import DenseChoice, check_dense
 from reconv.engine.stream import Stream
@@ -25,7 +26,7 @@ from reconv.engine.tolerance import Profile
 from reconv.errors import InputError, SourceError, one_line
 from reconv.recipes import RECIPES, Recipe
 from reconv.recipes.others import parse_inputs
-from reconv.recipes.sources import Patience
+from reconv.recipes.sources import Patience, Reader, Source, start_source
 
 __all__ = ["inputs_of", "run"]
 
@@ -118,30 +119,50 @@ def run(
     def say(note: str) -> None:
         talk.print(note, markup=False, soft_wrap=True)
 
+    files, several = dict(zip(names, targets, strict=True)), len(source) > 1
+
+    def opened(name: str, came: Source) -> Lane:
+        """Of a source that came while others ran: with its sink at once."""
+        lane = open_lane(name, came, task, files[name], say=say)
+        try:
+            _open_sink(lane, share=several and output == "-")
+        except BaseException:
+            lane.close()
+            raise
+        return lane
+
     lanes: list[Lane] = []
     errors: dict[str, Exception] = {}
+    coming = Coming(opened)
     try:
-        for name, text, file in zip(names, source, targets, strict=True):
+        for name, text in zip(names, source, strict=True):
             try:
-                lanes.append(open_lane(name, text, task, file, patience, say=say))
+                begun = start_source(text, patience, say)
+                if isinstance(begun, Reader) and several:
+                    coming.add(name, begun)
+                    continue
+                came = begun.source() if isinstance(begun, Reader) else begun  # alone it holds up nobody
+                lanes.append(open_lane(name, came, task, files[name], say=say))
             except SourceError as error:
-                if len(source) == 1:
+                if not several:
                     raise
                 errors[name] = error
                 say(f"{one_line(error)}; the others go on")
         with waiting_interrupt() as interrupt:
             for lane in lanes:
-                label = lane.name if output == "-" and len(source) > 1 else None  # they share it
-                lane.sink = open_sink(lane.target, lane.rate, lane.source.shape is not None, label)
+                _open_sink(lane, share=several and output == "-")
             start = time.perf_counter()
-            with progress(talk, lanes, show=talk.is_terminal and not json) as advance:
-                take_turns(lanes, interrupt, advance, say)
+            with progress(talk, lanes, show=talk.is_terminal and not json, several=several) as advance:
+                take_turns(lanes, coming, interrupt, advance, say)
             seconds = time.perf_counter() - start
             stopped = bool(interrupt)
     finally:
+        coming.close()
         for lane in lanes:
             lane.close()
-    errors |= {lane.name: lane.error for lane in lanes if lane.error is not None}
+    if stopped and not lanes:  # while all were still waited for
+        raise KeyboardInterrupt
+    errors |= coming.errors | {lane.name: lane.error for lane in lanes if lane.error is not None}
     frames = sum(lane.tally.frames for lane in lanes)
     if len(source) == 1 and errors and not frames:
         raise errors[names[0]]
@@ -156,7 +177,12 @@ def run(
     return STOPPED if stopped else 0 if not errors else CUT_SHORT if frames else MISTAKE
 
 
-def _stream(  # noqa: PLR0917 - in the order of the command line, the recipe last
+def _open_sink(lane: Lane, *, share: bool) -> None:
+    """`share`: several write to one output, so that every line names its source. Raises SourceError."""
+    lane.sink = open_sink(lane.target, lane.rate, lane.source.shape is not None, lane.name if share else None)
+
+
+def _stream(  # noqa: PLR0917 - in the order of the command line, what a lane gives last
     model: Model,
     tolerance: float | None,
     profile: Profile | str | None,
@@ -165,6 +191,7 @@ def _stream(  # noqa: PLR0917 - in the order of the command line, the recipe las
     target: float,
     dense: DenseChoice,
     around: Recipe,
+    agreement: Agreement,
 ) -> Stream:
     return model.stream(
         tolerance,
@@ -173,7 +200,7 @@ def _stream(  # noqa: PLR0917 - in the order of the command line, the recipe las
         refresh_every=refresh_every,
         audit_every=audit_every,
         target=target,
-        agreement=around.audit,
+        agreement=agreement,
         dense=dense,
     )
 

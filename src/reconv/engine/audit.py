@@ -36,7 +36,7 @@ FORGET, CHANGED = 0.9, 0.25  # what older samples count for after each sample, a
 DEAD = 0.1  # a tolerance this close to the one wanted stays
 LEAST, MOST = 1 / 8, 2.0  # of the tolerance that the user gave
 DOWN, UP = 0.4, 1.3  # of the tolerance, in one audit
-SETTLED = 8  # steps after a dense one until a frame tells what the stream usually gives
+SETTLED = 8  # steps after a dense one until a frame tells what the stream usually gives; fewer where it is refreshed
 FEW = 3  # samples below which none is held back
 KEPT = 64  # samples
 MOSTLY = 0.9  # a step that recomputed this much is as good as dense
@@ -99,8 +99,10 @@ class _Sample:
 class Auditor:
     """Counts of one stream, when to audit, and the tolerance that follows. Work is in dense runs."""
 
-    def __init__(self, plan: AuditPlan, tolerance: float) -> None:
+    def __init__(self, plan: AuditPlan, tolerance: float, refresh_every: int | None = None) -> None:
+        """`refresh_every`: every so many steps, from 2 up, the stream makes one dense by itself."""
         self.plan = plan
+        self._settled = SETTLED if refresh_every is None else min(SETTLED, refresh_every - 1)
         self._samples: deque[_Sample] = deque(maxlen=KEPT)
         self._count = 0
         self._own = self._extra = 0.0
@@ -133,7 +135,7 @@ class Auditor:
     @property
     def due(self) -> bool:
         """Whether the frame of the step just noted is to be run dense."""
-        if self._since_audit < self.plan.every or self._since_dense < SETTLED:
+        if self._since_audit < self.plan.every or self._since_dense < self._settled:
             return False
         urgent = self._changed or len(self._samples) < FEW
         return self.plan.budget * self._own - self._extra >= (1 if urgent else 2)
@@ -160,7 +162,8 @@ class Auditor:
     @property
     def report(self) -> Audit:
         """What was found so far."""
-        agreement, error = (self._running([getattr(s, name) for s in self._samples]) for name in ("agreement", "error"))
+        samples = list(self._samples)  # the stream may step meanwhile
+        agreement, error = (self._running(samples, [getattr(s, n) for s in samples]) for n in ("agreement", "error"))
         extra = self._extra / self._own if self._own else 0.0
         return Audit(self._count, self.plan.target, *agreement, *error, self.tolerance, extra)
 
@@ -181,10 +184,11 @@ class Auditor:
         stepped = min(max(wanted, DOWN * self.tolerance), UP * self.tolerance)
         return min(max(stepped, LEAST * self._given), MOST * self._given)
 
-    def _running(self, values: list[float]) -> tuple[float | None, float | None]:
+    @staticmethod
+    def _running(samples: list[_Sample], values: list[float]) -> tuple[float | None, float | None]:
         if not values:
             return None, None
-        weights = [s.weight for s in self._samples]
+        weights = [s.weight for s in samples]
         total = sum(weights)
         mean = sum(w * v for w, v in zip(weights, values, strict=True)) / total
         left = total - sum(w * w for w in weights) / total

@@ -130,9 +130,13 @@ class Compiled:
 
 
 def _lowered(graph: Graph, shapes: Shapes, weights: _core.WeightStore | None) -> Lowered:
-    """The plan. What the lowering of a node did not foresee, the core says, or numpy."""
+    """The plan. What the lowering of a node did not foresee, the core says, or numpy.
+
+    Weights that are no numbers or too large, a variance below 0, give what they give in silence, as in ONNX Runtime.
+    """
     try:
-        return lower(graph, shapes, lambda: _core.Plan(weights=weights), lambda plan: plan.seal(stores=True))
+        with np.errstate(all="ignore"):
+            return lower(graph, shapes, lambda: _core.Plan(weights=weights), lambda plan: plan.seal(stores=True))
     except (ValueError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         if isinstance(error, ReconvError):
             raise

@@ -20,10 +20,10 @@ from reconv.engine.lower import Border
 from reconv.engine.pixels import Feed, Picture, PixelArithmetic, in_floats
 from reconv.engine.plain import FasterDense
 from reconv.engine.room import check_room, room
-from reconv.engine.tail import TailMemory, TailStep, same_bits
+from reconv.engine.tail import TailMemory, TailStep, for_reading, same_bits
 from reconv.engine.tolerance import Profile
 from reconv.errors import ProfileError
-from reconv.graph import is_half
+from reconv.graph import TensorInfo, is_half
 
 __all__ = ["DenseItems", "Item", "ItemStep"]
 
@@ -54,7 +54,7 @@ class Item:
         share_outputs: bool = False,
     ) -> None:
         """`may_keep`: asked before so many bytes of the tail's values are kept, which are not known before.
-        `share_outputs`: what did not change is the array that was given last."""
+        `share_outputs`: what did not change is the array that was given last, and for reading only."""
         if dense_only:
             compiled.check_memory()
         self.compiled = compiled
@@ -66,10 +66,15 @@ class Item:
                 if compiled.runs_plan
                 else None
             )
-        self._memory = TailMemory(compiled.tail, may_keep) if compiled.tail and not dense_only else None
+        share = self._share_outputs = share_outputs and not dense_only
+        self._memory = TailMemory(compiled.tail, may_keep, share=share) if compiled.tail and not dense_only else None
         self._passed: dict[str, Array] = {}
-        self._given: dict[str, Array] = {}  # the engine's outputs of the last step, where they are shared
-        self._share_outputs = share_outputs and not dense_only
+        self._given: dict[str, Array] = {}  # where outputs are shared: the last, and what the tail reads of the engine
+        self.shared_constants: dict[str, Any] = {}
+        if share:
+            types = {info.name: info.dtype for info in compiled.graph.outputs}
+            for name, value in compiled.constants.items():
+                self.shared_constants[name] = for_reading(_typed(np.array(value), types[name]))
         self._told: dict[str, tuple[PixelArithmetic, bool]] = {}  # of inputs: the state's table, if it can have one
         self._started = False
         self._dense_only = dense_only
@@ -81,8 +86,15 @@ class Item:
     @property
     def bytes(self) -> int:
         """Bytes held: the native state, outputs that are inputs or shared, and what is kept of the tail."""
-        kept = sum(array.nbytes for array in (*self._passed.values(), *self._given.values()))
-        return (self.state.bytes if self.state else 0) + kept + (self._memory.bytes if self._memory else 0)
+        memory = self._memory
+        kept = {id(array): array.nbytes for array in self._kept()}  # one that is kept for several reasons is there once
+        for value in () if memory is None else memory.outputs.values():
+            kept.pop(id(value), None)  # the memory counts it
+        return (self.state.bytes if self.state else 0) + sum(kept.values()) + (memory.bytes if memory else 0)
+
+    def _kept(self) -> Iterator[Array]:
+        for arrays in (self._passed, self._given, self.shared_constants):
+            yield from arrays.values()
 
     def reset(self) -> None:
         """Forget: the next step is dense."""
@@ -94,7 +106,8 @@ class Item:
         self._started = False
 
     def step(self, feeds: Mapping[str, Feed]) -> ItemStep:
-        """One step on the model's inputs for this item; the outputs are the caller's own arrays, in the model's order.
+        """One step on the model's inputs for this item; unless shared, the outputs are the caller's own arrays. They
+        are in the model's order.
 
         Raises:
             TailError: the tail failed.
@@ -142,25 +155,36 @@ class Item:
             macs += compiled.tail.macs if run.ran else 0
             dense = dense or (state is None and run.ran)
         for name in compiled.passed:
-            found[name] = np.array(in_floats(feeds[name]))
-            if name not in self._passed or not same_bits(found[name], self._passed[name]):
-                changed.add(name)
-        if not self._dense_only:
-            self._passed = {name: np.array(found[name]) for name in compiled.passed}
+            found[name] = self._pass(name, in_floats(feeds[name]), changed)
         self._started = True
-        found.update((name, np.array(value)) for name, value in compiled.constants.items())
-        outputs = {info.name: _typed(found[info.name], info.dtype) for info in compiled.graph.outputs}
+        found.update(self.shared_constants or {name: np.array(value) for name, value in compiled.constants.items()})
+        outputs = {i.name: self._give(i, found[i.name]) for i in compiled.graph.outputs}
         return ItemStep(outputs, frozenset(changed.intersection(outputs)), macs, dense)
 
     def _read(self, state: _core.State, border: Border, *, moved: bool) -> Array:
-        """An output of a stream."""
+        """A result of the engine in a stream; one that was given already is of its output's type."""
         if not moved and border.name in self._given:
             return self._given[border.name]
         array = np.empty(border.shape, np.float32)
         state.read(border.index, array)
         if self._share_outputs:
-            self._given[border.name] = array
+            array = self._given[border.name] = for_reading(array)
         return array
+
+    def _pass(self, name: str, value: Array, changed: set[str]) -> Array:
+        """An input that is an output."""
+        if name not in self._passed or not same_bits(value, self._passed[name]):
+            changed.add(name)
+            if not self._dense_only:
+                self._passed[name] = for_reading(np.array(value)) if self._share_outputs else np.array(value)
+        return self._passed[name] if self._share_outputs else np.array(value)
+
+    def _give(self, info: TensorInfo, value: Any) -> Any:
+        """A value as the output of this name; one that is shared and was given already is that of last time."""
+        value = _typed(value, info.dtype)
+        if self._share_outputs and isinstance(value, np.ndarray):
+            value = self._given[info.name] = for_reading(value)
+        return value
 
     def _feed(
         self, state: _core.State, feeds: Mapping[str, Feed]

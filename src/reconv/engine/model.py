@@ -184,22 +184,23 @@ class Model:
                 that are those of the last frame are then not looked at again; the results are those of the floats.
             refresh_every: every so many steps one is dense, whatever moved; None is the profile's, or the first alone.
             audit_every: at most every so many steps one is run dense as well, and the tolerance is tightened or
-                loosened to stay at the target (see `reconv.engine.audit`); None is no audits.
+                loosened to stay at the target (see `reconv.engine.audit`); None is no audits. Not with a
+                ``refresh_every`` of 1.
             target: of the agreement with dense outputs, above 0 and below 1.
             agreement: (outputs, dense outputs of the same frame) -> 0..1, what the target is about: a recipe's is
                 `Recipe.audit`. None is 1 - `reconv.engine.relative_error` of the raw outputs.
             audit_budget: what audits may cost, as a share of the stream's own work.
             never_slower: where most of every frame is stale, steps run dense, without lists, until these pay again (see
                 `reconv.engine.pace`). The results are as good or better.
-            share_outputs: outputs are for reading only, and one that did not change is the array that was given last:
-                saves the copy, which is most of what an unchanged frame costs.
+            share_outputs: arrays are for reading only, and one that did not change is the array that was given last:
+                saves the copy, which is most of what an unchanged frame costs. Sequences and maps are still copies.
             dense: what runs such dense steps without lists: "reconv", or "measured": of a stream with a tolerance
                 ONNX Runtime, where that is faster here, measured once per size (see `reconv.engine.plain`).
 
         Raises:
             ProfileError: the tolerance is negative or not finite, or the profile cannot be read or was made for
-                another model; a number of the audits does not make sense, or the stream to audit is exact; ``dense`` is
-            neither of the two.
+                another model; a number of the audits does not make sense, or the stream to audit is exact or always
+                dense; ``dense`` is neither of the two.
         """
         found = None if profile is None else read_profile(profile)
         if found is not None and found.model and found.model != self.digest:

@@ -89,7 +89,7 @@ class PacedItem:
         """As `Item.step`."""
         if self._pace.plain and not self._returns(feeds):
             self.ran_plain = True
-            outputs = self._run_plain(feeds)
+            outputs = {**self._run_plain(feeds), **self._item.shared_constants}
             return ItemStep(outputs, frozenset(outputs).difference(self.compiled.constants), self.compiled.macs, True)
         step = self._item.step(feeds)
         self.ran_plain = False

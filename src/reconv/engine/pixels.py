@@ -86,6 +86,12 @@ class PixelArithmetic:
                 plane -= shift
         return out
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether x is the pixel."""
+        means, stds = (v if isinstance(v, tuple) else (v,) for v in (self.mean, self.std))
+        return self.scale == 1 and not any(means) and all(std == 1 for std in stds)
+
     def order(self, channels: int) -> tuple[int, ...]:
         """Which channel of a picture each channel of the network is."""
         swapped = self.channel_order == "RGB" and channels in (3, 4)
@@ -161,16 +167,22 @@ def in_floats(feed: Feed) -> Array:
 
 
 def takes_picture(info: TensorInfo, array: Array) -> bool:
-    """Whether an array is a frame of bytes for an input of floats, rather than the input itself."""
-    return array.dtype == np.uint8 and info.dtype.kind == "f"
+    """Whether an array is a frame of bytes for an input of floats, or for (n, h, w, c) or (n, c, h, w) of bytes, rather
+    than the input itself."""
+    if array.dtype != np.uint8:
+        return False
+    return info.dtype.kind == "f" or (info.dtype == np.uint8 and len(info.shape) == 4 and array.ndim in (2, 3))
 
 
 def as_picture(info: TensorInfo, array: Array, pixels: PixelArithmetic) -> Picture:
     """A frame of bytes as this input; (H, W) alone stands for one channel.
 
     Raises:
-        InputError: it is no picture, or not of the size or the channels that the model declares.
+        InputError: it is no picture, or not of the size or the channels that the model declares; or the input is of
+            bytes, and the pixels are to become other ones.
     """
+    if info.dtype == np.uint8 and not pixels.keeps_bytes:
+        raise InputError(f"input {info} takes bytes as they are: a scale of 1, no mean and no std; got {pixels}")
     axes = (2, 3, 1) if pixels.layout == "NCHW" else (1, 2, 3)
     declared = [info.shape[axis] for axis in axes] if len(info.shape) == 4 else [None, None, None]
     frame = array[..., None] if array.ndim == 2 else array

@@ -12,7 +12,7 @@ from reconv.errors import ModelError
 from reconv.graph import extract_any
 from reconv.graph.cost import multiply_adds
 from reconv.graph.reach import Reach, reaches
-from reconv.graph.shapes import infer
+from reconv.graph.shapes import infer, refuse_absurd
 
 __all__ = ["Placed", "Placement", "place"]
 
@@ -115,8 +115,10 @@ def _shapes(compiled: Compiled) -> dict[str, tuple[int | None, ...]]:
     names = [info.name for info in graph.inputs]
     shapes: dict[str, tuple[int | None, ...]] = {}
     outputs = [o.name for o in graph.outputs if o.name not in {*names, *graph.constants}]
-    with suppress(ModelError):  # larger than a protobuf message: what the engine knows is left
-        shapes = infer(extract_any(graph, names, outputs, compiled.shapes).data) if outputs else {}
+    with suppress(ModelError):  # absurd sizes, or larger than a protobuf message: what the engine knows is left
+        part = extract_any(graph, names, outputs, compiled.shapes).data if outputs else b""
+        refuse_absurd(part)
+        shapes = infer(part)
     if compiled.tail is not None:
         shapes |= {name: shape for name, shape in compiled.tail.shapes.items() if None not in shape}
     for placed in compiled.lowered.nodes:

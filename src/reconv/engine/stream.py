@@ -30,6 +30,7 @@ from reconv.engine.overlay import recomputed_map, stale_pixels
 from reconv.engine.paced import PacedItem
 from reconv.engine.pixels import Feed, PixelArithmetic
 from reconv.engine.relative_error import relative_error
+from reconv.engine.tail import for_reading
 from reconv.engine.tolerance import Profile, check_tolerance
 from reconv.errors import ClosedError, InputError
 
@@ -74,13 +75,14 @@ class Stream:
         self._model = model
         self._may_keep = may_keep
         self._pixels = pixels
-        self._tolerance = check_tolerance(tolerance)
+        self._tolerance = self._given_tolerance = check_tolerance(tolerance)
         self._profile = profile
         self._habits = habits or Habits()
         audit = self._habits.audit
-        self._auditor = None if audit is None else Auditor(audit, self._tolerance)
+        self._auditor = None if audit is None else Auditor(audit, self._tolerance, self._habits.refresh_every)
         self._since_dense = 0
         self._items: list[PacedItem] = []
+        self._joined: dict[str, Any] = {}  # the outputs of the last batch, where they are shared
         self._held: DenseItems | None = None
         self._last = Step()
         self._closed = False
@@ -110,12 +112,14 @@ class Stream:
             return self._advance(work, time.perf_counter())
 
     def another(self, may_keep: Callable[[int, int], bool]) -> Stream:
-        """A new stream of the same model, tolerance, profile and habits. For `reconv.reuse`."""
-        return Stream(self._model, self._tolerance, self._profile, may_keep, pixels=self._pixels, habits=self._habits)
+        """A new stream of the same model, profile and habits, and of the tolerance that the user gave this one: audits
+        move that of each by itself. For `reconv.reuse`."""
+        tolerance = self._given_tolerance
+        return Stream(self._model, tolerance, self._profile, may_keep, pixels=self._pixels, habits=self._habits)
 
     def _advance(self, work: Work, start: float) -> dict[str, Any]:
         if self._held is not work.dense or len(self._items) != work.items:
-            self._items, self._held = [], None  # let go of the old states before there are new ones
+            self._items, self._joined, self._held = [], {}, None  # let go of the old states before there are new ones
             self._items = [
                 PacedItem(
                     work.dense,
@@ -136,23 +140,18 @@ class Stream:
                 for item in self._items:
                     item.refresh()
             steps = self._step(feeds)
-            outputs = join([step.outputs for step in steps])
+            outputs = self._join(steps)
             share, dense = _share(steps, work), all(step.dense for step in steps)
             audited = self._is_due(share, dense)
             if audited:
                 steps = self._step_again(feeds, outputs)
-                outputs = join([step.outputs for step in steps])
+                outputs = self._join(steps)
                 share, dense = share + _share(steps, work), True
         except BaseException:  # some items may have stepped and others not
-            for item in self._items:
-                item.reset()
+            self._forget()
             raise
-        if self._habits.share_outputs:
-            for array in outputs.values():
-                if isinstance(array, np.ndarray):
-                    array.flags.writeable = False
         self._since_dense = 0 if dense else self._since_dense + 1
-        changed = frozenset[str]().union(*(step.changed for step in steps))
+        changed = _changed(steps)
         self._last = Step(
             recomputed=share,
             seconds=time.perf_counter() - start,
@@ -164,6 +163,23 @@ class Stream:
 
     def _step(self, feeds: list[dict[str, Feed]]) -> list[ItemStep]:
         return [item.step(each) for item, each in zip(self._items, feeds, strict=True)]
+
+    def _join(self, steps: list[ItemStep]) -> dict[str, Any]:
+        """The outputs of the items as those of the batch; where they are shared, what did not change is as it was."""
+        if not self._habits.share_outputs:
+            return join([step.outputs for step in steps])
+        changed, outputs = _changed(steps), steps[0].outputs
+        if len(steps) > 1:
+            same = {name: array for name, array in self._joined.items() if name not in changed}
+            outputs = join([{n: v for n, v in step.outputs.items() if n not in same} for step in steps]) | same
+        shared = {name: for_reading(outputs[name]) for name in steps[0].outputs}
+        self._joined = dict(shared) if len(steps) > 1 else {}
+        return shared
+
+    def _forget(self) -> None:
+        self._joined = {}
+        for item in self._items:
+            item.reset()
 
     def _is_due(self, share: float, dense: bool) -> bool:
         """Whether the frame of this step is to be audited."""
@@ -178,7 +194,7 @@ class Stream:
         for item in self._items:
             item.refresh()
         steps = self._step(feeds)
-        dense = join([step.outputs for step in steps])
+        dense = self._join(steps)
         error, agreement = relative_error(outputs, dense), self._auditor.plan.agreement
         found = max(0.0, 1 - error) if agreement is None else agreement(outputs, dense)
         self._tolerance = self._auditor.learn(found, error)
@@ -206,7 +222,7 @@ class Stream:
             keep = value >= self._tolerance > 0 or value == self._tolerance
             for item in self._items:
                 item.set_tolerance(value, keep=keep)
-            self._tolerance = value
+            self._tolerance = self._given_tolerance = value
 
     @property
     def audit(self) -> Audit | None:
@@ -221,20 +237,20 @@ class Stream:
     @property
     def state_bytes(self) -> int:
         """Bytes that the stream holds, all items and the tail's last outputs included; 0 before the first frame."""
-        return sum(item.bytes for item in self._items)
+        joined: int = sum(array.nbytes for array in self._joined.values())
+        return sum(item.bytes for item in self._items) + joined
 
     def reset(self) -> None:
         """Forget all frames: the next step is dense and measures the deviations again."""
         with self._lock:
             self._check_open()
-            for item in self._items:
-                item.reset()
+            self._forget()
 
     def close(self) -> None:
         """Free the states. Closing twice is fine; calling the stream afterwards is an error."""
         with self._lock:
             self._closed = True
-            self._items, self._held = [], None
+            self._items, self._joined, self._held = [], {}, None
 
     def stale_pixels(self, name: str | None = None, item: int = 0) -> NDArray[np.bool_]:
         """Which pixels of an input moved in the last step: (H, W). Of a step that ran plain, all.
@@ -278,6 +294,10 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _changed(steps: list[ItemStep]) -> frozenset[str]:
+    return frozenset[str]().union(*(step.changed for step in steps))
 
 
 def _share(steps: list[ItemStep], work: Work) -> float:

@@ -23,7 +23,7 @@ from reconv.graph import Graph, Part, draws_at_random, extract_any, reads
 from reconv.graph.cost import multiply_adds
 from reconv.graph.shapes import infer, refuse_absurd
 
-__all__ = ["RUNTIME", "Tail", "TailMemory", "TailStep", "open_session", "same_bits"]
+__all__ = ["RUNTIME", "Tail", "TailMemory", "TailStep", "for_reading", "open_session", "same_bits"]
 
 Array = np.ndarray[Any, Any]
 
@@ -115,8 +115,10 @@ class TailStep:
 class TailMemory:
     """What one stream keeps of a tail: its last outputs, and the model inputs that the tail reads directly."""
 
-    def __init__(self, tail: Tail, may_keep: Callable[[int], bool] | None = None) -> None:
-        """`may_keep`: asked with their bytes before they are kept; if not, the next step runs the tail again."""
+    def __init__(self, tail: Tail, may_keep: Callable[[int], bool] | None = None, *, share: bool = False) -> None:
+        """`may_keep`: asked with their bytes before they are kept; if not, the next step runs the tail again. `share`:
+        arrays among the outputs are for reading only, and one that did not change is that of last time."""
+        self._share = share
         self._tail = tail
         self._may_keep = may_keep
         self._inputs: dict[str, Array] = {}
@@ -125,14 +127,19 @@ class TailMemory:
     @property
     def bytes(self) -> int:
         """Bytes held now."""
-        return _bytes([*self._inputs.values(), *(self._outputs or {}).values()])
+        return _bytes([*self._inputs.values(), *self.outputs.values()])
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The last outputs, as far as they are kept."""
+        return self._outputs or {}
 
     def forget(self) -> None:
         """The next step runs the tail, whatever moved."""
         self._inputs, self._outputs = {}, None
 
     def step(self, feeds: Mapping[str, Array], direct: Sequence[str], moved: bool) -> TailStep:
-        """The outputs, copied, from a run if it must be.
+        """The outputs, copied unless they are shared, from a run if it must be.
 
         Args:
             feeds: values of the tail's inputs.
@@ -142,18 +149,34 @@ class TailMemory:
         last = self._outputs
         moved |= any(name not in self._inputs or not same_bits(feeds[name], self._inputs[name]) for name in direct)
         if last is not None and not moved and not self._tail.always:
-            return TailStep(copy.deepcopy(last), (), False)
+            return TailStep(self._copied(last), (), False)
         self.forget()  # if the run fails, the next step must not take the old outputs for good
         outputs = self._tail.run(feeds)
+        changed = tuple(n for n, value in outputs.items() if last is None or not same_bits(value, last[n]))
+        if self._share:
+            same = {} if last is None else {name: last[name] for name in outputs if name not in changed}
+            outputs = {name: for_reading(same.get(name, value)) for name, value in outputs.items()}
         if self._may_keep is None or self._may_keep(_bytes([*(feeds[name] for name in direct), *outputs.values()])):
             self._inputs = {name: np.array(feeds[name]) for name in direct}
-            self._outputs = copy.deepcopy(outputs)
-        changed = tuple(n for n, value in outputs.items() if last is None or not same_bits(value, last[n]))
+            self._outputs = self._copied(outputs)
         return TailStep(outputs, changed, True)
+
+    def _copied(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """But for arrays that are for reading only. Sequences and maps are always copied."""
+        shared = self._share
+        return {n: v if shared and isinstance(v, np.ndarray) else copy.deepcopy(v) for n, v in outputs.items()}
 
 
 def _bytes(values: Sequence[Any]) -> int:
     return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+
+
+def for_reading(value: Any) -> Any:
+    """An array as one that nobody can write to through it: itself, if it is that already. Any other value as it is."""
+    if not isinstance(value, np.ndarray) or not value.flags.writeable:
+        return value
+    value.flags.writeable = False
+    return value.view()  # an owner of its memory could be made writeable again
 
 
 def same_bits(a: Any, b: Any) -> bool:

@@ -1,12 +1,12 @@
 """A model as a graph: load, cut out a part, count its work and what its nodes see.
 
 The only folder that imports onnx and onnx-ir. In the order in which a model flows through: `load` (file to `Graph`;
-`external` its weights in other files, `widen` its 16-bit floats), `evaluate` (one node on constants), `extract` (a part
-as a model of its own), `parse` (ONNX's text format), `rewrite` (other nodes in the place of some), `remade` (other
-shapes too), `names` (fresh ones), `write` (back to ONNX), `made` (what makers of models give), `described` (what a file
-says of itself), `chance` (random operators), `shapes` (of a part, inferred), `sizes` (of a whole model), `cost`
-(multiply-adds), `liveness` (bytes alive), `reach` (receptive field), `digest` (content hash of a model), `structure`
-(of what each value is computed by).
+`old` files of opset 7 and 8, `maps` outputs that hold them, `external` its weights in other files, `widen` its 16-bit
+floats), `evaluate` (one node on constants), `extract` (a part as a model of its own), `parse` (ONNX's text format),
+`rewrite` (other nodes in the place of some), `remade` (other shapes too), `names` (fresh ones), `write` (back to ONNX),
+`made` (what makers of models give), `described` (what a file says of itself), `chance` (random operators), `shapes` (of
+a part, inferred), `sizes` (of a whole model), `cost` (multiply-adds), `liveness` (bytes alive), `reach` (receptive
+field), `digest` (content hash of a model), `structure` (of what each value is computed by).
 """
 
 from reconv.graph.chance import draws_at_random

@@ -11,7 +11,9 @@ import onnx_ir as ir
 
 from reconv.errors import ModelError
 from reconv.graph.graph import Graph, TensorInfo
-from reconv.graph.sizes import shapes_of
+from reconv.graph.maps import TYPE_IN_WORDS
+from reconv.graph.old import OLDEST_IR
+from reconv.graph.sizes import named_shapes_of
 
 __all__ = [
     "Described",
@@ -66,15 +68,20 @@ def described_outputs(graph: Graph) -> list[Described]:
     if all(info.has_rank and None not in info.shape for info in graph.outputs):
         return found
     try:
-        inferred = shapes_of(graph)
+        inferred = named_shapes_of(graph)
     except ModelError:  # ONNX's inference refuses what runs all the same
         return found
     return [_filled(each, list(inferred.get(each.name, ()))) for each in found]
 
 
 def overridable(graph: Graph) -> list[Described]:
-    """Weights that the file also lists as inputs: whoever runs the model may give others."""
+    """Weights that the file also lists as inputs: whoever runs the model may give others.
+
+    In files older than IR version 4 all weights are inputs, and ONNX Runtime takes them for constants.
+    """
     inner = graph.source.graph
+    if graph.source.ir_version < OLDEST_IR:
+        return []
     return [
         Described(value.name or "", _words(value.type), [_size(size) for size in value.shape or ()])
         for value in inner.inputs
@@ -97,10 +104,11 @@ def metadata(graph: Graph) -> Metadata:
 
 
 def _described(info: TensorInfo, value: ir.Value | None) -> Described:
-    return Described(info.name, _words(None if value is None else value.type), list(info.shape))
+    words = "" if value is None else value.meta.get(TYPE_IN_WORDS) or _words(value.type)
+    return Described(info.name, words, list(info.shape))
 
 
-def _filled(each: Described, inferred: list[int | None]) -> Described:
+def _filled(each: Described, inferred: list[int | str | None]) -> Described:
     if not each.shape:
         return Described(each.name, each.type, list(inferred))
     if len(inferred) != len(each.shape):

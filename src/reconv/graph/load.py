@@ -3,9 +3,10 @@
 Accepts a path, the bytes of a file, or an ``onnx.ModelProto``. External data is read or mapped now, so that a missing
 file is found here and not at the first frame. Models of 16-bit floats become models of float32 between their inputs and
 outputs (see `reconv.graph.widen`). What onnx-ir or protobuf say about a bad file is turned into one line.
-Old habits of exporters are evened out: weights listed as graph inputs are constants, nodes get unique names, and the
-order is made topological. Model-local functions, If, Loop and Scan stay nodes. A declared size of 0 or less, which
-exporters write for one that they do not know, is a free size.
+Old habits of exporters are evened out: files of opset 7 and 8 are brought to opset 9 (see `reconv.graph.old`), weights
+listed as graph inputs are constants, nodes get unique names, and the order is made topological. Model-local functions,
+If, Loop and Scan stay nodes. A declared size of 0 or less, which exporters write for one that they do not know, is a
+free size.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from reconv.errors import ModelError, one_line
 from reconv.graph.bodies import bodies_of
 from reconv.graph.external import read_external
 from reconv.graph.graph import Graph, Node, NoItems, TensorInfo
+from reconv.graph.maps import tell_maps, without_maps
+from reconv.graph.old import modern
 from reconv.graph.refuse import refuse
 from reconv.graph.widen import widen
 
-__all__ = ["OLDEST_OPSET", "Source", "load", "with_shapes"]
+__all__ = ["Source", "load", "with_shapes"]
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | onnx.ModelProto
 
-OLDEST_OPSET = 9
 FILE_NAME = "name in the file"  # of a node that was given another, among its onnx-ir metadata
 
 
@@ -39,7 +41,7 @@ def load(source: Source) -> Graph:
     """The model in a file, in bytes, or in a ``ModelProto`` (which is not changed).
 
     Raises:
-        ModelError: no such file, not an ONNX model, truncated, external data missing, an opset before 9, a cycle, a
+        ModelError: no such file, not an ONNX model, truncated, external data missing, an opset before 7, a cycle, a
             node that reads a value that nothing produces, or what `reconv.graph.refuse` finds.
     """
     where = _describe(source)
@@ -57,11 +59,6 @@ def _graph(model: ir.Model, where: str) -> Graph:
         raise ModelError(f"{where} is not an ONNX model: it holds no graph")
     if not opset and not model.opset_imports:
         raise ModelError(f"{where} is not a complete ONNX model: it names no opset; it may be truncated")
-    if 0 < opset < OLDEST_OPSET:
-        raise ModelError(
-            f"{where} uses opset {opset}, expected {OLDEST_OPSET} or newer; "
-            "convert it with onnx.version_converter.convert_version"
-        )
     try:
         widen(model)
     except Exception as error:  # a tensor whose sizes do not match its data
@@ -126,7 +123,8 @@ def _read(source: Source, where: str) -> ir.Model:
         else:
             raise ModelError(f"cannot load a {type(source).__name__}; expected a path, bytes or an onnx.ModelProto")
         refuse(proto, where)
-        model = ir.from_proto(proto)
+        plain, maps = without_maps(modern(proto, where), where)
+        model = tell_maps(ir.from_proto(plain), maps)
         if isinstance(source, (str, os.PathLike)):
             ir.external_data.set_base_dir(model.graph, os.path.dirname(source))
     except ModelError:

@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
+from reconv.errors import ModelError, one_line
 from reconv.graph.graph import Graph, Node
 
 __all__ = ["Reach", "reaches"]
@@ -52,6 +54,9 @@ def reaches(graph: Graph, shapes: Shapes) -> dict[str, Reach]:
         graph: the model.
         shapes: shapes of its values; where a shape is missing, a resize counts as by 1 and a matrix product as over
             channels.
+
+    Raises:
+        ModelError: a node's window, step or block is none: a number below 1, or no number.
     """
     found = {info.name: Reach() for info in graph.inputs}
     constants = graph.constants
@@ -59,7 +64,13 @@ def reaches(graph: Graph, shapes: Shapes) -> dict[str, Reach]:
         before = [found[name] for name in node.reads if name in found]
         if not before or node.op_type in ("Shape", "Size"):  # depend on sizes, not on pixels
             continue
-        after = _through(node, _union(before), shapes, {n: constants[n].shape for n in node.inputs if n in constants})
+        weights: Shapes = {n: constants[n].shape for n in node.inputs if n in constants}
+        try:
+            after = _through(node, _union(before), shapes, weights)
+        except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) has attributes that make no sense: {one_line(error)}"
+            ) from error
         found.update((name, after) for name in node.outputs if name)
     return found
 
@@ -83,11 +94,21 @@ def _through(node: Node, before: Reach, shapes: Shapes, weights: Shapes) -> Reac
 
 
 def _two(values: object, default: int) -> tuple[int, int]:
-    """The spatial numbers of an attribute as (vertical, horizontal); 1-D is a map of height 1."""
-    numbers = tuple(int(v) for v in values) if isinstance(values, tuple) else ()
+    """The spatial numbers of an attribute as (vertical, horizontal); 1-D is a map of height 1.
+
+    Raises ValueError when one is below 1: a window, a step and a dilation are at least that.
+    """
+    numbers = tuple(_one(v) for v in values) if isinstance(values, tuple) else ()
     if len(numbers) == 1:
         return (1, numbers[0])
     return (numbers[-2], numbers[-1]) if len(numbers) >= 2 else (default, default)
+
+
+def _one(value: Any) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError(f"expected a number from 1 up, got {number}")
+    return number
 
 
 def _window(before: Reach, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]) -> Reach:
@@ -134,7 +155,7 @@ def _resize(node: Node, before: Reach, shapes: Shapes, _weights: Shapes) -> Reac
 
 
 def _blocks(node: Node, before: Reach, _shapes: Shapes, _weights: Shapes) -> Reach:
-    block = int(node.attributes.get("blocksize", 1))
+    block = _one(node.attributes.get("blocksize", 1))
     if node.op_type == "SpaceToDepth":
         return _window(before, (block, block), (block, block), (1, 1))
     return Reach(before.height, before.width, (before.stride[0] / block, before.stride[1] / block))

@@ -29,7 +29,7 @@ def refuse(model: onnx.ModelProto, where: str) -> None:
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and not 1 <= opset.version <= NEWEST_OPSET:
             raise ModelError(
-                f"{where} uses opset {opset.version}, expected 9 to {NEWEST_OPSET}, which the onnx package here knows"
+                f"{where} uses opset {opset.version}, expected 7 to {NEWEST_OPSET}, which the onnx package here knows"
             )
     for graph in _graphs(model.graph):
         _graph(graph, where)

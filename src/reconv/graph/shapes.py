@@ -10,7 +10,9 @@ from onnx import helper
 
 from reconv.errors import ModelError, one_line
 
-__all__ = ["element_types", "infer", "refuse_absurd"]
+__all__ = ["Sizes", "element_types", "infer", "infer_named", "refuse_absurd"]
+
+Sizes = tuple[int | str | None, ...]
 
 MOST = 1 << 40  # of one axis
 
@@ -24,13 +26,19 @@ def infer(part: bytes) -> dict[str, tuple[int | None, ...]]:
     Raises:
         ModelError: the part is not a model. A value that cannot be inferred is left out, not an error.
     """
+    found = infer_named(part)
+    return {name: tuple(None if isinstance(s, str) else s for s in sizes) for name, sizes in found.items()}
+
+
+def infer_named(part: bytes) -> dict[str, Sizes]:
+    """As `infer`, with the names of free sizes: those that the inputs give, and some that ONNX makes up."""
     graph = _inferred(part)
-    shapes: dict[str, tuple[int | None, ...]] = {t.name: tuple(t.dims) for t in graph.initializer}
+    shapes: dict[str, Sizes] = {t.name: tuple(t.dims) for t in graph.initializer}
     for info in (*graph.input, *graph.value_info, *graph.output):
         if info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape"):
             dims = info.type.tensor_type.shape.dim
             shapes[info.name] = tuple(
-                d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in dims
+                d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or None for d in dims
             )
     return shapes
 

@@ -23,6 +23,7 @@ from reconv.errors import ModelError, one_line
 from reconv.graph.external import mapped_files, unmapped
 from reconv.graph.graph import Graph, Node, NoItems
 from reconv.graph.load import FILE_NAME
+from reconv.graph.old import OLDEST_IR
 
 __all__ = [
     "OLDEST_IR",
@@ -38,7 +39,6 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 LARGEST = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf's limit, less room for the graph
-OLDEST_IR = 4  # the IR version since which weights need not be listed as inputs
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:

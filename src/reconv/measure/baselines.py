@@ -64,7 +64,11 @@ def _check(frames: int, share: float) -> None:
 
 
 def thumbnail(frame: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Every n-th pixel of a network's input: plenty to see motion, and small enough to keep for a whole clip."""
+    """Every n-th pixel of a network's input, or of a picture of bytes (H, W, C): plenty to see motion, and small enough
+    to keep for a whole clip."""
+    if frame.dtype == np.uint8 and frame.ndim == 3:
+        step = max(1, min(frame.shape[:2]) // 64)
+        return frame[::step, ::step].copy()
     step = max(1, min(frame.shape[-2:]) // 64)
     return frame[..., ::step, ::step].copy()
 

@@ -94,12 +94,14 @@ class Clip:
             for name, times in self.times.items()
         ]
 
+    def schedule(self, name: str, share: float) -> Schedule:
+        """Which frames run under one of BASELINES at a share of the frames; the first always does."""
+        frames = len(self.results[self.reference])
+        return hold_schedule(frames, share) if name == "hold" else gate_schedule(self.thumbnails, share)
+
     def baseline(self, name: str, share: float, agree: Agree) -> Row:
         """A line of BASELINES at a share of the frames: dense answers held, at that share of the best rival's time."""
-        frames = len(self.results[self.reference])
-        schedule: Schedule = (
-            hold_schedule(frames, share) if name == "hold" else gate_schedule(self.thumbnails, share)
-        )  # the first frame always runs and is not judged
+        schedule = self.schedule(name, share)  # the first frame always runs and is not judged
         ran = float(schedule[1:].mean())
         dense = self.results[self.reference]
         return Row(

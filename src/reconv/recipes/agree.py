@@ -20,7 +20,9 @@ __all__ = [
     "QUIETEST_DB",
     "SURE",
     "Boxes",
+    "Hits",
     "box_f1",
+    "box_hits",
     "close_pixels",
     "equal_share",
     "finite_range",
@@ -76,18 +78,46 @@ def _found(wanted: Boxes, among: Boxes, iou: float) -> int:
     return count
 
 
-def box_f1(ours: Sequence[Boxes], dense: Sequence[Boxes], iou: float) -> float:
-    """F1 over all frames; 1 when neither side has anything. Boxes below `LIKELY` must not be left out of the lists."""
-    hit = right = wanted = given = 0
+@dataclass(frozen=True)
+class Hits:
+    """Counts of a comparison of boxes, which add up over frames: of the `wanted` sure boxes of the dense side `found`
+    have a partner, of the `given` sure boxes of ours `right` do."""
+
+    found: int = 0
+    wanted: int = 0
+    right: int = 0
+    given: int = 0
+
+    def __add__(self, other: Hits) -> Hits:
+        return Hits(
+            self.found + other.found,
+            self.wanted + other.wanted,
+            self.right + other.right,
+            self.given + other.given,
+        )
+
+    @property
+    def f1(self) -> float:
+        """1 when neither side has anything."""
+        if self.wanted == self.given == 0:
+            return 1.0
+        recall, precision = self.found / max(self.wanted, 1), self.right / max(self.given, 1)
+        return 2 * recall * precision / max(recall + precision, 1e-9)
+
+
+def box_hits(ours: Sequence[Boxes], dense: Sequence[Boxes], iou: float) -> Hits:
+    """Counts over all frames. Boxes below `LIKELY` must not be left out of the lists."""
+    hits = Hits()
     for mine, full in zip(ours, dense, strict=True):
         sure_mine, sure_full = mine.at_least(SURE), full.at_least(SURE)
-        hit += _found(sure_full, mine.at_least(LIKELY), iou)
-        right += _found(sure_mine, full.at_least(LIKELY), iou)
-        wanted, given = wanted + len(sure_full), given + len(sure_mine)
-    if wanted == given == 0:
-        return 1.0
-    recall, precision = hit / max(wanted, 1), right / max(given, 1)
-    return 2 * recall * precision / max(recall + precision, 1e-9)
+        found, right = _found(sure_full, mine.at_least(LIKELY), iou), _found(sure_mine, full.at_least(LIKELY), iou)
+        hits += Hits(found, len(sure_full), right, len(sure_mine))
+    return hits
+
+
+def box_f1(ours: Sequence[Boxes], dense: Sequence[Boxes], iou: float) -> float:
+    """F1 over all frames, of `box_hits`; 1 when neither side has anything."""
+    return box_hits(ours, dense, iou).f1
 
 
 def equal_share(ours: Sequence[NDArray[Any]], dense: Sequence[NDArray[Any]]) -> float:

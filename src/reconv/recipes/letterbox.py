@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reconv.engine.room import check_room, room
+from reconv.errors import one_line
 from reconv.recipes.pixels import opencv
 
 __all__ = ["Bordered", "CentreCrop", "Letterbox"]
 
 Size = tuple[int, int]  # height, width
+PIXEL_BYTES = 3 + 3 * 4  # a pixel of the picture, and as the network's floats
+NO_MEMORY = -4  # the code of OpenCV's error, StsNoMem
 
 
 class Letterbox:
@@ -26,9 +30,12 @@ class Letterbox:
 
     Attributes, each (height, width) or (y, x): `start` and `seen`, where the part of the frame that is seen begins and
     how large it is; `inner` and `corner`, how large it becomes and where it lies in the picture.
+
+    Raises InputError for a picture of more than the machine's memory.
     """
 
     def __init__(self, frame_shape: Size, size: Size, slack: int = 1) -> None:
+        check_room(PIXEL_BYTES * size[0] * size[1], f"a picture of {size[0]}x{size[1]} for the network")
         self.frame_shape, self.size = frame_shape, size
         self.start, self.seen = (0, 0), frame_shape
         nearly = all(0 <= extent - own < slack for own, extent in zip(frame_shape, size, strict=True))
@@ -40,7 +47,17 @@ class Letterbox:
         return max(inner / seen for inner, seen in zip(self.inner, self.seen, strict=True))
 
     def apply(self, frame: NDArray[Any], fill: int) -> NDArray[Any]:
-        """The frame (H, W, 3) as a picture of `size`, with `fill` where the frame is not."""
+        """The frame (H, W, 3) as a picture of `size`, with `fill` where the frame is not. Raises InputError when memory
+        runs out."""
+        with room("a frame at the network's size"):
+            try:
+                return self._laid(frame, fill)
+            except Exception as error:
+                if getattr(error, "code", 0) == NO_MEMORY:
+                    raise MemoryError(one_line(error)) from error
+                raise
+
+    def _laid(self, frame: NDArray[Any], fill: int) -> NDArray[Any]:
         part = self._scaled(frame)
         if self.inner == self.size:
             return part
@@ -118,8 +135,7 @@ class Bordered(Letterbox):
         top, left = (min(margin, extent // 2) for extent in rest)
         self.corner = (top, left)
 
-    def apply(self, frame: NDArray[Any], fill: int) -> NDArray[Any]:  # noqa: ARG002
-        """The frame (H, W, 3) as a picture of `size`; nothing is filled."""
+    def _laid(self, frame: NDArray[Any], fill: int) -> NDArray[Any]:  # noqa: ARG002 - nothing is filled
         part = self._scaled(frame)
         (top, left), (height, width) = self.corner, self.inner
         if self.inner == self.size:

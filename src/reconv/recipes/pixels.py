@@ -1,15 +1,21 @@
-"""Pictures into network inputs: the sizes that a network accepts; the arithmetic is `reconv.engine.pixels`."""
+"""Pictures into network inputs: the sizes, channels and types that a network accepts; the arithmetic is
+`reconv.engine.pixels`."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from reconv.engine.pixels import PixelArithmetic
 from reconv.errors import InputError, MissingError
 from reconv.graph import TensorInfo
 
-__all__ = ["PixelArithmetic", "input_size", "opencv"]
+__all__ = ["PixelArithmetic", "channels_last", "fitted", "input_channels", "input_size", "opencv"]
 
 
 def opencv() -> Any:
@@ -18,6 +24,35 @@ def opencv() -> Any:
         return importlib.import_module("cv2")
     except ImportError as error:
         raise MissingError("pictures and video need OpenCV and PyAV: pip install 'reconv[video]'") from error
+
+
+def channels_last(shape: Sequence[object]) -> bool:
+    """Whether an input of this shape is (n, h, w, 3), or (n, h, w, 1), rather than (n, c, h, w)."""
+    if len(shape) != 4:
+        return False
+    return shape[1] != 3 if shape[3] == 3 else shape[3] == 1 and shape[1] not in (1, 3)
+
+
+def input_channels(info: TensorInfo, layout: str) -> int:
+    """How many channels a picture has for this input, of 4 dimensions: 1 is grey; 3 where the model does not say."""
+    channels = info.shape[1 if layout == "NCHW" else 3]
+    return channels if isinstance(channels, int) else 3
+
+
+def fitted(pixels: PixelArithmetic, info: TensorInfo) -> PixelArithmetic:
+    """A family's arithmetic for one network's input.
+
+    An input (n, h, w, 3) has its channels last. One of whole numbers takes the bytes as they are: what the family does
+    to them is in the network. Of a grey one the mean and the deviation are the mean of those of the three colours.
+    """
+    if channels_last(info.shape):
+        pixels = replace(pixels, layout="NHWC")
+    if info.dtype.kind in "iu":
+        return PixelArithmetic(channel_order=pixels.channel_order, layout=pixels.layout)
+    if len(info.shape) == 4 and input_channels(info, pixels.layout) == 1:
+        mean, std = (fmean(v) if isinstance(v, tuple) else v for v in (pixels.mean, pixels.std))
+        return replace(pixels, mean=mean, std=std)
+    return pixels
 
 
 def input_size(
@@ -33,9 +68,10 @@ def input_size(
     if len(info.shape) != 4:
         raise InputError(f"recipe {recipe} needs an input of 4 dimensions ({layout}), the model has {info}")
     axes = (2, 3) if layout == "NCHW" else (1, 2)
-    channels = info.shape[6 - sum(axes)]
-    if channels != 3 and isinstance(channels, int):
-        raise InputError(f"recipe {recipe} needs an input of 3 channels ({layout}), the model has {info}")
+    if input_channels(info, layout) not in (1, 3):
+        raise InputError(f"recipe {recipe} needs an input of 1 or 3 channels ({layout}), the model has {info}")
+    if info.dtype.kind in "iu" and np.iinfo(info.dtype).max < 255:
+        raise InputError(f"recipe {recipe} gives bytes 0..255, more than {info.dtype} holds: {info}")
     fixed = [info.shape[axis] for axis in axes]
     result = []
     for axis, asked, frame in zip((0, 1), size or (None, None), frame_shape or (None, None), strict=True):

@@ -1,7 +1,8 @@
 """Arrays in, arrays out: for any model, and for sources that are arrays already.
 
-An array goes to the network as float32, with a batch dimension of 1 put before it where the model has one more. A
-picture is scaled to fit, in RGB divided by 255: a guess that many networks share; whoever needs another brings arrays.
+An array goes to the network as float32, or in the whole numbers that it takes, with a batch dimension of 1 put before
+it where the model has one more; a grey picture (H, W) or (H, W, 1) also to an input (1, 1, H, W). A picture is scaled
+to fit, in RGB divided by 255: a guess that many networks share; whoever needs another brings arrays.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from reconv.errors import InputError
 from reconv.graph import TensorInfo
 from reconv.recipes.agree import equal_share, finite_range, psnr_db
-from reconv.recipes.pixels import PixelArithmetic
+from reconv.recipes.pixels import PixelArithmetic, channels_last
 from reconv.recipes.recipe import Frame, Outputs, Recipe, Size
 
 __all__ = ["Raw"]
@@ -35,16 +36,32 @@ class Raw(Recipe):
 
     @property
     def takes_bytes(self) -> bool:
-        return all(self.frame_shape)  # arrays go as they are
+        dtype = self.input.dtype
+        return all(self.frame_shape) and (dtype.kind == "f" or dtype == np.uint8)  # arrays go as they are
 
-    def preprocess(self, frame: Frame) -> NDArray[np.float32]:
-        rank = len(self.input.shape)
-        if self.takes_bytes:
+    def preprocess(self, frame: Frame) -> NDArray[Any]:
+        rank, kind = len(self.input.shape), self.input.dtype
+        if all(self.frame_shape):
             return super().preprocess(frame)
-        if frame.ndim not in (rank, rank - 1) or not np.issubdtype(frame.dtype, np.number):
-            raise InputError(f"the model takes {self.input}, got an array of {frame.dtype} {tuple(frame.shape)}")
-        array = np.ascontiguousarray(frame, dtype=np.float32)
-        return array if array.ndim == rank else array[None]
+        array = self._grey(frame)
+        said = f"the model takes {self.input}, got an array of {frame.dtype} {tuple(frame.shape)}"
+        if array.ndim not in (rank, rank - 1) or not np.issubdtype(array.dtype, np.number):
+            raise InputError(said)
+        typed = np.ascontiguousarray(array, dtype=kind if kind.kind in "iu" else np.float32)
+        if kind.kind in "iu" and not np.array_equal(typed, array):
+            raise InputError(f"{said} with fractions, or numbers beyond its range")
+        return typed if typed.ndim == rank else typed[None]
+
+    def _grey(self, frame: Frame) -> Frame:
+        """A picture (H, W) or (H, W, 1) as (1, H, W) where the network takes (n, 1, h, w), (H, W) as (H, W, 1) where it
+        takes (n, h, w, 1); any other array as it is."""
+        if len(self.input.shape) != 4:
+            return frame
+        if channels_last(self.input.shape):
+            return frame[..., None] if frame.ndim == 2 and self.input.shape[3] == 1 else frame
+        if self.input.shape[1] != 1 or not (frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1 < len(frame))):
+            return frame
+        return frame.reshape(1, *frame.shape[:2])
 
     def decode(self, outputs: Outputs) -> dict[str, NDArray[Any]]:
         return dict(outputs)

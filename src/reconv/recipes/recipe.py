@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from reconv.errors import InputError
 from reconv.graph import TensorInfo, is_half
 from reconv.recipes.letterbox import Letterbox
-from reconv.recipes.pixels import PixelArithmetic, input_size
+from reconv.recipes.pixels import PixelArithmetic, fitted, input_channels, input_size, opencv
 
 if TYPE_CHECKING:
     from reconv.recipes.sources import Source
@@ -52,7 +51,8 @@ class Recipe(ABC):
             frames, rounded up to a multiple of `multiple`.
 
     Raises:
-        InputError: the input is not a picture of three channels, or the size is not one that the network can run.
+        InputError: the input is not a picture of one or three channels, or the size is not one that the network can
+            run.
     """
 
     name: ClassVar[str]
@@ -75,18 +75,17 @@ class Recipe(ABC):
         return cls(model.inputs[0], frame_shape, size)
 
     def laid_out(self, input: TensorInfo) -> PixelArithmetic:
-        """The arithmetic in the layout of an input: one of (n, h, w, 3) has its channels last."""
-        last = len(input.shape) == 4 and input.shape[3] == 3 and input.shape[1] != 3
-        return replace(self.pixels, layout="NHWC") if last else self.pixels
+        """The arithmetic of the family as this input takes it: its layout, its channels, bytes as they are."""
+        return fitted(self.pixels, input)
 
     def framed(self, source: Source) -> Source:
         """The source with frames as this recipe takes them: as they come, where a recipe does not say."""
         return source
 
     def inputs(self, frame: Frame) -> dict[str, NDArray[Any]]:
-        """Input name -> array for one frame, in 16-bit floats where the network takes such."""
-        made = self.preprocess(frame)
-        typed = made.astype(self.input.dtype) if is_half(self.input.dtype) else made
+        """Input name -> array for one frame, in 16-bit floats or whole numbers where the network takes such."""
+        made, dtype = self.preprocess(frame), self.input.dtype
+        typed = made.astype(dtype, copy=False) if is_half(dtype) or dtype.kind in "iu" else made
         return {**self.others, self.input.name: typed}
 
     def feeds(self, frame: Frame | dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -98,20 +97,29 @@ class Recipe(ABC):
     @property
     def takes_bytes(self) -> bool:
         """Whether the network's one input is `pixels` applied to `bytes`, so that a stream may take the bytes instead:
-        not where a recipe makes its input otherwise."""
-        kind = type(self)
-        return self.pictures and kind.preprocess is Recipe.preprocess and kind.inputs is Recipe.inputs
+        not where a recipe makes its input otherwise, nor for whole numbers of more than 8 bits."""
+        kind, dtype = type(self), self.input.dtype
+        own = kind.preprocess is Recipe.preprocess and kind.inputs is Recipe.inputs
+        return self.pictures and own and (dtype.kind == "f" or dtype == np.uint8)
 
     def bytes(self, frame: Frame) -> NDArray[np.uint8]:
         """The frame, uint8 (H, W, 3) in BGR, as a picture uint8 of the network's `size`: what a stream with these
-        `pixels` takes. May be the frame itself."""
+        `pixels` takes. Grey, (H, W, 1), for a network of one channel. May be the frame itself."""
         if frame.dtype != np.uint8 or frame.shape != (*self.frame_shape, 3):
             wanted = f"uint8 ({self.frame_shape[0]}, {self.frame_shape[1]}, 3)"
-            raise InputError(f"recipe {self.name} was made for frames of {wanted}, got {frame.dtype} {frame.shape}")
-        return self.letterbox.apply(frame, self.fill)
+            raise InputError(
+                f"recipe {self.name} was made for frames of {wanted}, got {frame.dtype} {frame.shape}: "
+                "bring all frames to one size, or make a recipe for each"
+            )
+        picture = self.letterbox.apply(frame, self.fill)
+        if input_channels(self.input, self.pixels.layout) == 3:
+            return picture
+        cv2 = opencv()
+        grey: NDArray[np.uint8] = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        return grey[..., None]
 
     def preprocess(self, frame: Frame) -> NDArray[np.float32]:
-        """The network's input, C-contiguous with a batch of 1, for a frame uint8 (H, W, 3) in BGR."""
+        """The network's input as floats, C-contiguous with a batch of 1, for a frame uint8 (H, W, 3) in BGR."""
         return self.pixels.apply(self.bytes(frame))
 
     @abstractmethod

@@ -1,4 +1,5 @@
-"""Networks that give a larger picture: (1, 3, H, W) in, (1, 3, k H, k W) out, both in the same range of values.
+"""Networks that give a larger picture: (1, 3, H, W) in, (1, 3, k H, k W) out, both in the same range of values; or
+both of one channel, grey.
 
 Input: RGB / 255. The frame stands in a border of its own outermost pixels, `margin` wide where the model's size is open
 or leaves room. Networks without padding (waifu2x' upconv_7 gives 2 (H - 14)) eat it; what others make of it is cut off.
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from reconv.graph import TensorInfo
 from reconv.recipes.agree import close_pixels, psnr_db
 from reconv.recipes.letterbox import Bordered
-from reconv.recipes.pixels import PixelArithmetic
+from reconv.recipes.pixels import PixelArithmetic, input_channels
 from reconv.recipes.recipe import Frame, Outputs, Recipe, Size
 
 __all__ = ["SuperResolution", "Upscaled"]
@@ -53,9 +54,10 @@ class SuperResolution(Recipe):
         planes = array[0] if array.ndim == 4 and len(array) == 1 else array[:0]
         if self.pixels.layout == "NHWC" and planes.ndim == 3:
             planes = planes.transpose(2, 0, 1)
-        shape = planes.shape[1:] if planes.ndim == 3 and len(planes) == 3 else ()
+        channels = input_channels(self.input, self.pixels.layout)
+        shape = planes.shape[1:] if planes.ndim == 3 and len(planes) == channels else ()
         factor, eaten = _scale(self.size, shape)
-        wanted = f"one output (1, 3, k * {self.size[0]}, k * {self.size[1]}), or that less a border"
+        wanted = f"one output (1, {channels}, k * {self.size[0]}, k * {self.size[1]}), or that less a border"
         self.expect(outputs, wanted, len(outputs) == 1 and factor > 0)
         corner, inner = self.letterbox.corner, self.letterbox.inner
         rows, columns = (
@@ -65,10 +67,11 @@ class SuperResolution(Recipe):
         return Upscaled(self._bytes(planes[:, rows, columns]), factor)
 
     def _bytes(self, planes: NDArray[Any]) -> NDArray[np.uint8]:
-        """Planes (3, H, W) in the network's values as a picture (H, W, 3): the way back of the pixel arithmetic."""
+        """Planes (3, H, W), or a grey one, in the network's values as a picture (H, W, 3): the way back of the pixel
+        arithmetic."""
         means, stds = (np.broadcast_to(np.array(v, np.float32), 3) for v in (self.pixels.mean, self.pixels.std))
         picture = np.empty((*planes.shape[1:], 3), np.uint8)
-        for channel, plane in enumerate(planes):
+        for channel, plane in enumerate(np.broadcast_to(planes, (3, *planes.shape[1:]))):
             values = (plane * stds[channel] + means[channel]) * np.float32(1 / self.pixels.scale)
             np.nan_to_num(values, copy=False, nan=0.0)
             place = channel if self.pixels.channel_order == "BGR" else 2 - channel

@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary, WeakMethod
 from reconv.cache.ledger import Ledger
 from reconv.cache.policies import POLICIES
 from reconv.engine import Model, Profile, Step, Stream
+from reconv.engine.audit import TARGET, Agreement, Audit
 from reconv.engine.batch import join, split
 from reconv.engine.compiled import Compiled
 from reconv.engine.inputs import Inputs, check_feeds
@@ -44,15 +45,17 @@ class PoolStats:
     """Counts since the pool was made.
 
     steps: all. reused: those that went on from an earlier frame. dense: those that did not, and made a state: the first
-    of a stream, the next one after its state was dropped, one of another frame size; and those that ran plain because
-    nearly all of their frames was stale. too_large: run without a state, which alone is above the limit. crowded: run
-    without one, because those in use left no room for it. dropped: states that went to make room. states, bytes: held
-    now. seconds_saved: what the reused steps took less than dense ones.
+    of a stream, the next one after its state was dropped, one of another frame size, a refresh; those that ran plain
+    because nearly all of their frames was stale; and those audited: they went on from an earlier frame, and then ran it
+    dense as well. too_large: run without a state, which alone is above the limit. crowded: run without one, because
+    those in use left no room for it. dropped: states that went to make room. states, bytes: held now. seconds_saved:
+    what the reused steps took less than dense ones, but for what the audited ones took more.
     """
 
     steps: int = 0
     reused: int = 0
     dense: int = 0
+    audited: int = 0
     too_large: int = 0
     crowded: int = 0
     dropped: int = 0
@@ -91,6 +94,12 @@ class StreamPool:
         tolerance: float | None = None,
         profile: Profile | Mapping[str, Any] | str | PathLike[str] | None = None,
         pixels: PixelArithmetic | None = None,
+        refresh_every: int | None = None,
+        audit_every: int | None = None,
+        target: float = TARGET,
+        agreement: Agreement | None = None,
+        audit_budget: float = 0.05,
+        never_slower: bool = True,
     ) -> None:
         """
         Args:
@@ -99,7 +108,10 @@ class StreamPool:
             policy: whose state goes, a name of `reconv.cache.POLICIES`. "lru": who was not seen for longest. Streams
                 that take turns and are more than there is room for would all lose their states just before they come
                 again that way; "wtinylfu" keeps those of some.
-            tolerance, profile, pixels: of every stream, as for `Model.stream`.
+            tolerance, profile, pixels, refresh_every, never_slower: of every stream, as for `Model.stream`.
+            audit_every, target, agreement, audit_budget: as there. Each stream audits itself and has a tolerance of its
+                own, which goes with its state: the next one starts from the `tolerance` given here. `agreement` is
+                called by whichever thread steps a stream.
 
         Raises:
             CacheError: no such policy, or a capacity that is not a whole number above 0.
@@ -108,7 +120,10 @@ class StreamPool:
         if policy not in POLICIES:
             raise CacheError(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
         self._ledger = Ledger(capacity_bytes, POLICIES[policy])
-        self._pattern = model.stream(tolerance, profile, pixels)
+        self._pattern = model.stream(
+            tolerance, profile, pixels, refresh_every=refresh_every, audit_every=audit_every, target=target,
+            agreement=agreement, audit_budget=audit_budget, never_slower=never_slower,
+        )  # fmt: skip
         self._pixels = pixels
         self._model = model
         self._members: dict[Hashable, _Member] = {}
@@ -153,6 +168,12 @@ class StreamPool:
     def stream(self, name: Hashable) -> PooledStream:
         """The stream of this name as an object of its own."""
         return PooledStream(self, name)
+
+    def audit(self, name: Hashable) -> Audit | None:
+        """What the audits of a stream have found; None where it makes none, or has no state now."""
+        with self._lock:
+            member = self._members.get(name)
+            return None if member is None or member.state is None else member.state.audit
 
     def forget(self, name: Hashable) -> None:
         """Drop the state of a stream that has ended; of one in use, with its last call."""
@@ -260,13 +281,14 @@ class StreamPool:
     def _count(self, work: Work, step: Step) -> None:
         with self._lock:
             self._counts.steps += 1
-            if step.dense:
-                self._counts.dense += 1
+            self._counts.dense += step.dense
+            self._counts.reused += not step.dense
+            self._counts.audited += step.audited
+            dense = self._dense_seconds.get(work.compiled)
+            if step.dense and not step.audited:  # which runs its frame twice
                 self._dense_seconds[work.compiled] = step.seconds / work.items
-            else:
-                self._counts.reused += 1
-                dense = self._dense_seconds.get(work.compiled)
-                self._counts.seconds_saved += 0.0 if dense is None else dense * work.items - step.seconds
+            elif dense is not None:
+                self._counts.seconds_saved += dense * work.items - step.seconds
 
     # --- room, under the lock ---
 
@@ -348,6 +370,11 @@ class PooledStream:
     def last(self) -> Step:
         """What the last step cost; zeros before the first."""
         return self._last
+
+    @property
+    def audit(self) -> Audit | None:
+        """What its audits have found, as `StreamPool.audit`."""
+        return self._pool.audit(self._name)
 
     def close(self) -> None:
         """Forget what the stream has seen: its state is freed, and another frame of it is a first one."""

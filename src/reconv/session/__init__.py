@@ -4,8 +4,8 @@
     session = ort.InferenceSession("detector.onnx")
     boxes, scores = session.run(None, {"images": x})
 
-`session` is the class, `options` what its options mean here, `binding` its bound inputs and outputs, `names` the other
-names of onnxruntime that such a script uses.
+`session` is the class, `told` what of it runs nothing, `options` what its options mean here, `binding` its bound inputs
+and outputs, `errors` what it raises, `names` the other names of onnxruntime that such a script uses.
 """
 
 from reconv.session.binding import IOBinding

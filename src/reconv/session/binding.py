@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from reconv.errors import InputError
 from reconv.graph import element_type
+from reconv.session.errors import BindingError
 
-__all__ = ["IOBinding", "ort_value"]
+__all__ = ["IOBinding", "check_device", "ort_value", "vector_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -74,11 +74,11 @@ class IOBinding:
         """
         self._check(name)
         if buffer_ptr is None:
-            _check_device(device_type, device_id)
+            check_device(device_type, device_id)
             self._outputs[name] = None
             return
         if element_type is None or shape is None:
-            raise InputError(f"output {name!r} is bound to memory: element_type and shape have to be given too")
+            raise BindingError(f"output {name!r} is bound to memory: element_type and shape have to be given too")
         self._outputs[name] = _memory(device_type, device_id, element_type, shape, buffer_ptr)
 
     def bind_ortvalue_output(self, name: str, ortvalue: Any) -> None:
@@ -100,6 +100,10 @@ class IOBinding:
             for name, value in self._results.items()
         ]
 
+    def get_outputs_as_ortvaluevector(self) -> Any:
+        """As `get_outputs`, in ONNX Runtime's own list of values."""
+        return vector_of(self.get_outputs())
+
     def copy_outputs_to_cpu(self) -> list[Any]:
         """The bound outputs of the last run as arrays of the caller's."""
         return [np.array(value) if isinstance(value, np.ndarray) else value for value in self._results.values()]
@@ -110,7 +114,7 @@ class IOBinding:
     def output_names(self) -> list[str]:
         """Names of what is bound. Raises InputError when nothing is: nobody would see the results."""
         if not self._outputs:
-            raise InputError("no output is bound; bind one with bind_output(name)")
+            raise BindingError("no output is bound; bind one with bind_output(name)")
         return list(self._outputs)
 
     def feed(self) -> dict[str, Any]:
@@ -126,7 +130,7 @@ class IOBinding:
             whole = place if isinstance(place, np.ndarray) else place.numpy()
             if (whole.shape, whole.dtype) != (value.shape, value.dtype):
                 bound = f"memory for {whole.dtype} {whole.shape}"
-                raise InputError(f"output {name!r} is {value.dtype} {value.shape}, bound to {bound}")
+                raise BindingError(f"output {name!r} is {value.dtype} {value.shape}, bound to {bound}")
             if isinstance(place, np.ndarray):
                 np.copyto(place, value)
             else:
@@ -135,7 +139,7 @@ class IOBinding:
 
     def _check(self, name: str) -> None:
         if name not in self._known:
-            raise InputError(f"the model has no output {name!r}; its outputs are {', '.join(self._known)}")
+            raise BindingError(f"the model has no output {name!r}; its outputs are {', '.join(self._known)}")
 
 
 def ort_value(name: str, value: Any) -> Any:
@@ -145,19 +149,28 @@ def ort_value(name: str, value: Any) -> Any:
         InputError: it is no tensor of numbers.
     """
     if not isinstance(value, np.ndarray) or value.dtype.hasobject:
-        raise InputError(f"output {name!r} is no tensor of numbers and cannot be an OrtValue; use run")
+        raise BindingError(f"output {name!r} is no tensor of numbers and cannot be an OrtValue; use run")
     made = onnxruntime.OrtValue.ortvalue_from_shape_and_type(value.shape, value.dtype.type, "cpu", 0)
     made.update_inplace(np.ascontiguousarray(value))
     return made
 
 
-def _check_device(device_type: str, device_id: int) -> None:
+def vector_of(values: Sequence[Any], into: Any = None) -> Any:
+    """``OrtValue``s at the end of an ``OrtValueVector``, of a new one by default; they share their memory with it."""
+    vector = onnxruntime.capi.onnxruntime_pybind11_state.OrtValueVector() if into is None else into
+    for value in values:
+        vector.push_back(value._get_c_value())
+    return vector
+
+
+def check_device(device_type: str, device_id: int) -> None:
+    """Raises InputError: the device is another one than the CPU."""
     if device_type.lower() != "cpu" or device_id != 0:
-        raise InputError(f"device {device_type}:{device_id} is not there; reconv runs on cpu:0")
+        raise BindingError(f"device {device_type}:{device_id} is not there; reconv runs on cpu:0")
 
 
 def _memory(device_type: str, device_id: int, kind: Any, shape: Sequence[int], address: int) -> Array:
-    _check_device(device_type, device_id)
+    check_device(device_type, device_id)
     dtype = element_type(kind) if isinstance(kind, int) else np.dtype(kind)
     size = prod(shape) * dtype.itemsize
     block = (ctypes.c_byte * size).from_address(address)

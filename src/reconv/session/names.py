@@ -13,10 +13,11 @@ from reconv.session.options import CPU, PROVIDER
 __all__ = ["NAMES", "look_up"]
 
 THEIRS = (
-    *("ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "ModelMetadata", "NodeArg", "OrtDevice"),
-    *("OrtValue", "RunOptions", "SessionOptions", "disable_telemetry_events", "enable_telemetry_events"),
-    *("get_all_providers", "get_build_info", "get_version_string", "set_default_logger_severity"),
-    *("set_default_logger_verbosity", "set_seed"),
+    *("ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "ModelMetadata", "NodeArg", "OrtAllocatorType"),
+    *("OrtArenaCfg", "OrtDevice", "OrtMemType", "OrtMemoryInfo", "OrtSparseFormat", "OrtValue", "RunOptions"),
+    *("SessionOptions", "SparseTensor", "capi", "create_and_register_allocator", "disable_telemetry_events"),
+    *("enable_telemetry_events", "get_all_providers", "get_build_info", "get_ep_devices", "get_version_string"),
+    *("has_collective_ops", "set_default_logger_severity", "set_default_logger_verbosity", "set_seed"),
 )
 
 

@@ -3,7 +3,8 @@
 Of ``providers``, one is ours: ``("ReconvExecutionProvider", {"tolerance": "0.1", "stream": "1"})``. Its options, words
 or numbers:
 
-    stream              1: every run is the next frame of one stream; 0 (the default): every run is dense and exact
+    stream              1: every run is the next frame of one stream; 0 (the default): every run is dense and exact.
+                        It has to be there, 1 or 0, when one of the options of a stream is
     tolerance           of the stream, in standard deviations; 0 by default
     profile             of the stream: the path of a tolerance profile
     refresh_every       of the stream: every so many runs one is dense
@@ -29,7 +30,7 @@ from reconv.engine.model import MOST_THREADS
 from reconv.engine.plain import DenseChoice, check_dense
 from reconv.errors import InputError
 
-__all__ = ["CPU", "PROVIDER", "Providers", "chosen", "threads_of"]
+__all__ = ["CPU", "PROVIDER", "Providers", "check_dynamic", "chosen", "threads_of"]
 
 PROVIDER, CPU = "ReconvExecutionProvider", "CPUExecutionProvider"
 SILENT = frozenset({PROVIDER, CPU, "AzureExecutionProvider"})  # what onnxruntime's package for the CPU lists
@@ -52,6 +53,10 @@ class Providers:
     given: Mapping[str, str] = field(default_factory=dict)
 
 
+OPTIONS = tuple(name for name in Providers.__dataclass_fields__ if name != "given")
+OF_A_STREAM = frozenset({"tolerance", "profile", "refresh_every", "audit_every", "target", "dense"})
+
+
 def chosen(
     providers: Sequence[str | tuple[str, Mapping[str, Any]]] | None,
     provider_options: Sequence[Mapping[str, Any]] | None,
@@ -59,7 +64,8 @@ def chosen(
     """What a script asks for. Providers of other devices are not used, which a warning says once per session.
 
     Raises:
-        InputError: an option is not known or not what it should be, or the two lists do not fit together.
+        InputError: an option is not known or not what it should be, the two lists do not fit together, or there are
+            options of a stream and no ``stream``.
     """
     pairs = _pairs(providers, provider_options)
     if others := [name for name, _ in pairs if name not in SILENT]:
@@ -75,6 +81,12 @@ def threads_of(options: Any) -> int | None:
     """How many threads a session of these ``SessionOptions`` has; None is as many as the process may use."""
     count = 0 if options is None else int(options.intra_op_num_threads)
     return min(count, MOST_THREADS) if count > 0 else None
+
+
+def check_dynamic(options: Mapping[str, Any]) -> None:
+    """Raises InputError: one is an option of ours, which a session has from the beginning."""
+    if ours := [name for name in options if name in OPTIONS]:
+        raise InputError(f"{PROVIDER}: {ours[0]} cannot change in a session; begin anew with set_providers")
 
 
 def _pairs(providers: Any, provider_options: Any) -> list[tuple[str, Mapping[str, Any]]]:
@@ -96,11 +108,10 @@ def _pairs(providers: Any, provider_options: Any) -> list[tuple[str, Mapping[str
 
 
 def _read(options: Mapping[str, Any]) -> Providers:
-    known = [name for name in Providers.__dataclass_fields__ if name != "given"]
-    if unknown := [name for name in options if name not in known]:
-        raise InputError(f"{PROVIDER} has no option {unknown[0]!r}; there are {', '.join(known)}")
+    if unknown := [name for name in options if name not in OPTIONS]:
+        raise InputError(f"{PROVIDER} has no option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
     words = {name: str(value).strip() for name, value in options.items()}
-    return Providers(
+    found = Providers(
         stream=_flag(words.get("stream", "0")),
         tolerance=_number(words, "tolerance", float),
         profile=words.get("profile") or None,
@@ -112,6 +123,12 @@ def _read(options: Mapping[str, Any]) -> Providers:
         memory_limit_bytes=_number(words, "memory_limit_bytes", int),
         given=words,
     )
+    if idle := [name for name in words if name in OF_A_STREAM and "stream" not in words]:
+        raise InputError(
+            f"{PROVIDER}: {idle[0]} is an option of a stream, and every run would be dense; "
+            'add "stream": "1", or "0" for dense runs'
+        )
+    return found
 
 
 def _flag(text: str) -> bool:

@@ -1,7 +1,8 @@
 """`InferenceSession`: ONNX Runtime's class over this engine.
 
-What differs from ONNX Runtime's: errors are of `reconv.errors` (an `InputError` where it raises ``InvalidArgument``);
-there is one device, the CPU; nothing is profiled, and what the session options say of optimisation does not matter.
+What differs from ONNX Runtime's: errors are of `reconv.errors`, besides being ONNX Runtime's (see
+`reconv.session.errors`); there is one device, the CPU; nothing is profiled, and what the session options say of
+optimisation does not matter.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ import onnxruntime
 from reconv import graph as graphs
 from reconv.engine import Model, Stream
 from reconv.errors import InputError, one_line
-from reconv.graph import Described, Metadata
-from reconv.session.binding import IOBinding, ort_value
+from reconv.session.binding import IOBinding, check_device, ort_value, vector_of
+from reconv.session.errors import TerminatedError, WrongSourceError, bound_as_theirs, check_file, raised_as_theirs
 from reconv.session.options import CPU, PROVIDER, Providers, chosen, threads_of
+from reconv.session.told import Told
 
 __all__ = ["InferenceSession"]
 
@@ -30,7 +31,7 @@ Feed = Mapping[str, Any]
 ProviderNames = Sequence[str | tuple[str, Mapping[str, Any]]]
 
 
-class InferenceSession:
+class InferenceSession(Told):
     """A model to be run. Several threads may run it at once; frames of a stream then wait for one another.
 
     Args:
@@ -54,15 +55,21 @@ class InferenceSession:
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         if not isinstance(path_or_bytes, (str, bytes, os.PathLike)):
-            raise InputError(f"cannot load a {type(path_or_bytes).__name__}; expected a path or the bytes of a model")
+            raise WrongSourceError(
+                f"cannot load a {type(path_or_bytes).__name__}; expected a path or the bytes of a model"
+            )
+        if not isinstance(path_or_bytes, bytes):
+            check_file(path_or_bytes)
         self._options = sess_options
         if sess_options is not None and sess_options.enable_profiling:
             warnings.warn("enable_profiling: reconv writes no profile", UserWarning, stacklevel=2)
-        self._graph = graphs.load(path_or_bytes)
+        with raised_as_theirs():
+            self._graph = graphs.load(path_or_bytes)
         self._started_ns = time.monotonic_ns()
         self._lock = threading.Lock()
         self._overridden: tuple[dict[str, np.ndarray[Any, Any]], Model] | None = None
-        self._open(chosen(providers, provider_options))
+        with raised_as_theirs():
+            self._open(chosen(providers, provider_options))
 
     def _open(self, options: Providers) -> None:
         self._providers = options
@@ -87,36 +94,6 @@ class InferenceSession:
             memory_limit_bytes=self._providers.memory_limit_bytes,
         )
 
-    # --- what the model is ---
-
-    def get_inputs(self) -> list[Described]:
-        """Name, type and shape of each input that a run needs, in the model's order."""
-        return self._inputs
-
-    def get_outputs(self) -> list[Described]:
-        """Name, type and shape of each output."""
-        return self._outputs
-
-    def get_overridable_initializers(self) -> list[Described]:
-        """Weights that a run may be given other values for: those that the file lists as inputs."""
-        return self._overridable
-
-    def get_modelmeta(self) -> Metadata:
-        """Who made the model, and what they wrote into it."""
-        return graphs.metadata(self._graph)
-
-    @cached_property
-    def _inputs(self) -> list[Described]:
-        return graphs.described_inputs(self._graph)
-
-    @cached_property
-    def _outputs(self) -> list[Described]:
-        return graphs.described_outputs(self._graph)
-
-    @cached_property
-    def _overridable(self) -> list[Described]:
-        return graphs.overridable(self._graph)
-
     # --- how it is run ---
 
     def get_providers(self) -> list[str]:
@@ -131,10 +108,11 @@ class InferenceSession:
         self, providers: ProviderNames | None = None, provider_options: Sequence[Mapping[str, Any]] | None = None
     ) -> None:
         """Begin anew with these options."""
-        options = chosen(providers, provider_options)
-        with self._lock:
-            self._overridden = None
-            self._open(options)
+        with raised_as_theirs():
+            options = chosen(providers, provider_options)
+            with self._lock:
+                self._overridden = None
+                self._open(options)
 
     def get_session_options(self) -> Any:
         """The session options that were given, or the default ones."""
@@ -142,35 +120,28 @@ class InferenceSession:
             self._options = onnxruntime.SessionOptions()
         return self._options
 
-    def enable_fallback(self) -> None:
-        """Without effect: there is nothing to fall back to."""
-
-    def disable_fallback(self) -> None:
-        """Without effect: there is nothing to fall back to."""
-
-    def end_profiling(self) -> str:
-        """The empty name: no profile was written."""
-        return ""
-
     def get_profiling_start_time_ns(self) -> int:
         """When the session was made, by ``time.monotonic_ns``."""
         return self._started_ns
 
     # --- runs ---
 
-    def run(self, output_names: Sequence[str] | None, input_feed: Feed, run_options: Any = None) -> list[Any]:  # noqa: ARG002
+    @raised_as_theirs()
+    def run(self, output_names: Sequence[str] | None, input_feed: Feed, run_options: Any = None) -> list[Any]:
         """The outputs asked for, in that order; all of them where None or nothing is asked for.
 
         Args:
             output_names: names of outputs.
             input_feed: name -> array, or a list of numbers or an ``OrtValue`` in an array's place.
-            run_options: without effect.
+            run_options: an ``onnxruntime.RunOptions``, of which ``terminate`` counts.
 
         Raises:
             InputError: an input is missing, unknown, or of another type or shape than the model's; no output has that
                 name.
             TailError: ONNX Runtime failed in the part of the model that it runs.
+            ReconvError: ``terminate`` is set in the run options, before the run or by its end.
         """
+        _check_not_terminated(run_options)
         names = [info.name for info in self._graph.outputs]
         wanted = list(output_names or names)
         if unknown := [name for name in wanted if name not in names]:
@@ -179,8 +150,10 @@ class InferenceSession:
         if missing:
             raise InputError(f"required inputs {missing} are missing from the input feed {list(input_feed)}")
         found = self._run(dict(input_feed))
+        _check_not_terminated(run_options)
         return [found[name] for name in wanted]
 
+    @raised_as_theirs()
     def run_with_ort_values(
         self, output_names: Sequence[str] | None, input_dict_ort_values: Feed, run_options: Any = None
     ) -> list[Any]:
@@ -188,6 +161,47 @@ class InferenceSession:
         names = list(output_names or (info.name for info in self._graph.outputs))
         values = self.run(names, input_dict_ort_values, run_options)
         return [ort_value(name, value) for name, value in zip(names, values, strict=True)]
+
+    @raised_as_theirs()
+    def run_with_ortvaluevector(  # noqa: PLR0917 - ONNX Runtime's signature
+        self,
+        run_options: Any,
+        feed_names: Sequence[str],
+        feeds: Any,
+        fetch_names: Sequence[str],
+        fetches: Any,
+        fetch_devices: Sequence[Any],
+    ) -> None:
+        """As `run`, with ONNX Runtime's own lists of values.
+
+        Args:
+            run_options: as `run` takes them.
+            feed_names: names of inputs.
+            feeds: an ``OrtValueVector`` of their values.
+            fetch_names: names of outputs.
+            fetches: an ``OrtValueVector``: empty, and then outputs are put into it, or with a value for each output,
+                which is written into.
+            fetch_devices: an ``OrtDevice`` for each output.
+
+        Raises:
+            InputError: as `run`; the lists do not fit together, or a device is not the CPU.
+        """
+        if len(feeds) != len(feed_names) or len(fetches) not in (0, len(fetch_names)):
+            counts = f"{len(feeds)} feeds for {len(feed_names)}, {len(fetches)} fetches for {len(fetch_names)}"
+            raise InputError(f"{counts} names; give one feed for each name, and fetches for all or for none")
+        for device in fetch_devices:
+            check_device("cpu" if device.device_type() == device.cpu() else "another kind", device.device_id())
+        binding = self.io_binding()
+        for name, value in zip(feed_names, feeds, strict=True):
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue(value))
+        for place, name in enumerate(fetch_names):
+            if len(fetches):
+                binding.bind_ortvalue_output(name, onnxruntime.OrtValue(fetches[place]))
+            else:
+                binding.bind_output(name)
+        self.run_with_iobinding(binding, run_options)
+        if not len(fetches):
+            vector_of(binding.get_outputs(), fetches)
 
     def run_async(
         self,
@@ -213,6 +227,7 @@ class InferenceSession:
         """Inputs and outputs in memory of the caller's, for `run_with_iobinding`."""
         return IOBinding([each.name for each in self.get_outputs()])
 
+    @bound_as_theirs()
     def run_with_iobinding(self, iobinding: IOBinding, run_options: Any = None) -> None:
         """As `run`, with what was bound. Outputs that are not bound are not given.
 
@@ -251,6 +266,11 @@ class InferenceSession:
         if isinstance(value, onnxruntime.OrtValue):
             return np.asarray(value.numpy())
         return value if isinstance(value, np.ndarray) else np.asarray(value, dtype)
+
+
+def _check_not_terminated(run_options: Any) -> None:
+    if run_options is not None and run_options.terminate:
+        raise TerminatedError("terminate is set in the run options; set it to False to run again")
 
 
 def _equal(some: Mapping[str, np.ndarray[Any, Any]], others: Mapping[str, np.ndarray[Any, Any]]) -> bool:

@@ -255,3 +255,9 @@ def test_mistakes_in_sources(mistake: Mistake, map_model: Path, tmp_path: Path, 
     assert ".mp4 needs a source of pictures" in mistake(
         "run", map_model, tmp_path / "flat.npy", "--output", tmp_path / "x.mp4"
     )
+
+
+def test_a_size_beyond_the_machine_is_one_line(map_model: Path, clip: Path, mistake: Callable[..., str]) -> None:
+    for command in ("run", "bench"):
+        said = mistake(command, map_model, clip, "--size", "10000000x10000000")
+        assert "a picture of 10000000x10000000 for the network needs 1500000.0 GB" in said

@@ -53,10 +53,33 @@ def test_refreshes(map_model: Path, arrays: Path, tmp_path: Path, capsys: pytest
     assert [index for index, share in enumerate(shares) if share == 1] == list(range(0, FRAMES, 10))
 
 
+def test_audits_go_on_when_frames_change_their_size(
+    map_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What audits ask is the recipe of the frames as they are now: a map of another size has another one."""
+    cv2 = pytest.importorskip("cv2")
+    folder, random = tmp_path / "mixed", np.random.default_rng(0)
+    folder.mkdir()
+    for index in range(130):
+        side = 32 if index < 30 else 64
+        picture = np.full((side, side, 3), 90, np.uint8)
+        picture[: side // 2] += random.integers(0, 12, (side // 2, side, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{index:03}.png"), picture)
+    words = ["--recipe", "dbnet", "--tolerance", "0.1", "--audit-every", "5", "--compare", "0", "--json"]
+    assert main(["run", str(map_model), str(folder), *words]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["frames"], said["size_changes"]) == (130, 1)
+    assert said["audit"]["samples"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--audit-every", "5"], "at tolerance 0 is exact"),
+        (
+            ["--audit-every", "5", "--refresh-every", "1", "--tolerance", "0.1"],
+            "at refresh_every 1 every step is dense",
+        ),
         (["--dense", "fastest"], "dense is 'fastest', expected one of reconv, measured"),
         (["--audit-every", "5", "--tolerance", "0.1", "--target", "1"], "target is 1.0"),
     ],

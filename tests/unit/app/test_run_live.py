@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reconv.app import main
-from tests.unit.recipes.servers import Http, Rtsp, motion_jpeg
+from tests.unit.recipes.servers import Http, Rtsp, motion_jpeg, silence
 
 Start = Callable[..., subprocess.Popen[str]]
 Mistake = Callable[..., str]
@@ -110,15 +110,41 @@ def test_ctrl_c_while_a_stream_is_silent_and_a_file_runs_on(
         assert row["error"] is None
 
 
-def test_ctrl_c_while_a_stream_is_waited_for(start: Start, map_model: Path) -> None:
+def test_ctrl_c_while_a_stream_has_yet_to_come_and_a_file_has_run(
+    start: Start, map_model: Path, clip: Path, tmp_path: Path
+) -> None:
+    """The file's results are whole although the camera in front of it has said nothing."""
+    target = tmp_path / "clip.jsonl"
+    with Http(cam=silence) as server:
+        options = ["--output", tmp_path / "{name}.jsonl", "--json", "--timeout", 50]
+        process = start("run", map_model, server.url("cam"), clip, *options)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end and not (target.is_file() and target.read_text().count("\n") == 24):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130, err
+    assert time.monotonic() - sent < 20
+    assert err == ""
+    said = json.loads(out)
+    assert said["stopped"] is True
+    assert [(row["frames"], row["error"]) for row in said["sources"].values()] == [(0, None), (24, None)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_ctrl_c_while_streams_are_waited_for(start: Start, map_model: Path, count: int) -> None:
     with Http() as server:
         url = server.url("cam")
-    process = start("run", map_model, url, "--reconnect", 50)
+    process = start("run", map_model, *[url] * count, "--reconnect", 50)
     assert process.stderr is not None
-    assert "connection refused; trying again for 50 s" in process.stderr.readline()
+    for _ in range(count):
+        assert "connection refused; trying again for 50 s" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
+    assert out == ""
     assert "Traceback" not in err
 
 

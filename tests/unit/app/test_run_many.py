@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from numpy.typing import NDArray
 
 import reconv
 from reconv.app import main
-from reconv.app.many import names_of
+from reconv.app.many import Lane, names_of
+from reconv.app.turns import Coming
 from reconv.engine.model import load
+from reconv.errors import InputError
 from reconv.recipes import RECIPES
-from reconv.recipes.sources import open_source
+from reconv.recipes.sources import Patience, Reader, Source, start_source
+from reconv.recipes.sources.reader import Connection
 from tests.unit.recipes.servers import Http, a_file, encoded, motion_jpeg
 
 cv2 = pytest.importorskip("cv2")
@@ -125,6 +130,17 @@ def test_names_are_short_and_of_their_own(tmp_path: Path) -> None:
         "clip-2.avi",
     ]
     assert names_of(sources) == ["clip", "clip-2", "camera0", "door_cam_1", "v1.2", "clip-2-2"]
+    assert names_of(["http://[::1/x", "rtsp://[::1]:554/x"]) == ["source", "1_x"]  # the first is told when opened
+
+
+def test_what_is_no_address_is_one_line(
+    map_model: Path, clips: list[Path], mistake: Mistake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("run", "bench"):
+        assert "http://[::1/x is not an address" in mistake(command, map_model, "http://[::1/x")
+    said, err = run(capsys, map_model, "http://[::1/x", clips[1], code=1)
+    assert [row["frames"] for row in said["sources"].values()] == [0, 7]
+    assert "is not an address: which host it names cannot be told; the others go on" in err
 
 
 @pytest.fixture
@@ -218,24 +234,95 @@ def test_a_live_source_and_a_file_share_a_model(
     assert "error: " in err
 
 
+def test_a_camera_that_comes_late_joins_the_others(
+    map_model: Path, clips: list[Path], pictures: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It sends nothing before the file's results are whole: the file does not wait for it, and it is not forgotten."""
+    target, came_late = tmp_path / "walk.jsonl", []
+
+    def late() -> Iterator[NDArray[np.uint8]]:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not (target.is_file() and target.read_text().count("\n") == 24):
+            time.sleep(0.01)
+        came_late.append(target.is_file() and target.read_text().count("\n") == 24)
+        yield from pictures[:9]
+
+    with Http(cam=motion_jpeg(late)) as server:
+        options = ["--output", tmp_path / "{name}.jsonl", "--reconnect", 0, "--timeout", 50]
+        said, err = run(capsys, map_model, server.url("cam"), clips[0], *options, code=1)
+    cam, walk = said["sources"].values()
+    assert came_late[0]
+    assert (walk["frames"], walk["error"]) == (24, None)
+    assert 0 < cam["frames"] == Path(cam["output"]).read_text().count("\n")
+    assert "the connection broke off" in cam["error"]
+    assert "go on" not in err  # no others were left
+
+
+def test_a_dead_address_is_told_while_the_others_run(
+    map_model: Path, clips: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Http() as server:
+        port = server.port
+    dead = f"http://127.0.0.1:{port}/x"
+    said, err = run(capsys, map_model, dead, clips[1], dead, "--reconnect", 0.7, code=1)
+    first, small, second = said["sources"].values()
+    assert (small["frames"], small["error"]) == (7, None)
+    for row in (first, second):
+        assert row["frames"] == 0
+        assert "connection refused" in row["error"]
+    assert err.count("trying again for 0.7 s") == 2
+    assert err.splitlines()[0].startswith(f"{dead}: connection refused; trying again")
+    assert [line.startswith("error: ") for line in err.splitlines()[-2:]] == [True, True]
+
+
+def test_a_source_that_does_not_fit_when_it_comes_ends_alone() -> None:
+    def frames() -> Generator[Callable[[], NDArray[Any]]]:
+        while True:
+            yield lambda: np.zeros((4, 6, 3), np.uint8)
+
+    def unfit(name: str, source: Source) -> Lane:
+        raise InputError(f"{name} of {source.shape} does not fit")
+
+    reader = Reader("cam", lambda: Connection(True, None, None, frames()), Patience(0), lambda _note: None)
+    coming = Coming(unfit)
+    coming.add("cam", reader)
+    while not reader.settled:
+        reader.wait()
+    lanes, failed = coming.arrived()
+    assert lanes == []
+    assert [str(error) for error in failed] == ["cam of (4, 6) does not fit"]
+    assert coming.errors == {"cam": failed[0]}
+    assert len(coming) == 0
+    assert not any(thread.name == "reader of cam" for thread in threading.enumerate())
+
+
 def test_the_manuals_pool_of_streams_runs(map_model: Path, pictures: NDArray[np.uint8]) -> None:
-    """docs/sources.md, with two files on a web server."""
+    """docs/sources.md, with two files on a web server, a camera that gives up and a page that is not there."""
     manual = (Path(__file__).resolve().parents[3] / "docs" / "sources.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", manual, re.DOTALL)
     model = reconv.load(map_model)
     recipe = RECIPES["raw"](model.inputs[0], (64, 96), None)
-    with Http(a=a_file(encoded(pictures, "mp4")), b=a_file(encoded(pictures[:9], "mp4"))) as server:
+    with Http(
+        a=a_file(encoded(pictures, "mp4")),
+        b=a_file(encoded(pictures[:9], "mp4")),
+        cam=motion_jpeg(lambda: iter(pictures[:4])),
+    ) as server:
         names: dict[str, Any] = {
             "reconv": reconv,
             "time": time,
-            "open_source": open_source,
+            "start_source": partial(start_source, patience=Patience(0, 2)),
             "model": model,
             "recipe": recipe,
         }
-        names["urls"] = [server.url("a"), server.url("b")]
+        urls = names["urls"] = [server.url(page) for page in ("cam", "nothing", "a", "b")]
         exec(code, names)  # the manual is ours
     pool: Any = names["pool"]
-    assert (pool.stats.steps, pool.stats.dense) == (24 + 9, 2)
+    of_cam = pool.stats.steps - (24 + 9)
+    assert 0 < of_cam <= 4
+    assert pool.stats.dense == 3
+    assert list(names["errors"]) == urls[:2]
+    assert "broke off" in str(names["errors"][urls[0]])
+    assert "404" in str(names["errors"][urls[1]])
 
 
 def test_every_and_limit_count_per_source(

@@ -16,7 +16,7 @@ import reconv
 from reconv.app import main
 from reconv.recipes.sources import open_source
 
-pytest.importorskip("cv2")
+cv2 = pytest.importorskip("cv2")
 Mistake = Callable[..., str]
 
 
@@ -101,6 +101,12 @@ def test_mistakes(map_model: Path, clip: Path, tmp_path: Path, pictures: NDArray
     assert "no such file" in mistake("tune", map_model, tmp_path / "none.mp4", "--agreement", "0.9")
     assert "no recipe is called" in mistake("tune", map_model, clip, "--agreement", "0.9", "--recipe", "yolo")
     assert "would overwrite" in mistake("tune", map_model, clip, "--agreement", "0.9", "--output", map_model)
+    folder = tmp_path / "two sizes"
+    folder.mkdir()
+    for k, frame in enumerate(pictures):
+        cv2.imwrite(str(folder / f"{k}.png"), frame[: 32 if k == 5 else None])
+    said = mistake("tune", map_model, folder, "--agreement", "0.9")
+    assert "made for frames of uint8 (64, 96, 3), got uint8 (32, 96, 3): bring all frames to one size" in said
     text = tmp_path / "clip.txt"
     text.write_text("no pictures")
     assert mistake("tune", map_model, text, "--agreement", "0.9")

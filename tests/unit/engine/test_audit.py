@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reconv.engine import Audit, load
+from reconv.engine import Audit, Profile, load
 from reconv.engine.audit import DOWN, LEAST, MOST, SETTLED, UP, Auditor, AuditPlan
 from reconv.engine.relative_error import relative_error
 from reconv.engine.stream import Stream
@@ -95,6 +95,43 @@ def test_at_most_every_nth_step() -> None:
         audited += [index] * stream.last.audited
     assert len(audited) > 2
     assert np.diff(audited).min() >= 30
+
+
+@pytest.mark.parametrize("refresh", [2, 3, SETTLED, SETTLED + 1])
+def test_a_stream_that_is_refreshed_soon_is_audited_at_the_last_step_before(refresh: int) -> None:
+    stream = load(cnn()).stream(0.3, refresh_every=refresh, audit_every=1, audit_budget=1.0, target=0.5)
+    since_dense, audited = 0, []
+    for x in _frames(200):
+        stream(x)
+        if stream.last.audited:
+            audited.append(since_dense + 1)
+        since_dense = 0 if stream.last.dense else since_dense + 1
+        assert since_dense < refresh
+    assert len(audited) > 3
+    assert set(audited) == {refresh - 1}
+
+
+def test_there_is_nothing_to_audit_where_every_step_is_dense() -> None:
+    model = load(cnn())
+    for words in ({"refresh_every": 1}, {"profile": Profile(tolerance=0.1, refresh_every=1)}):
+        with pytest.raises(ProfileError, match="at refresh_every 1 every step is dense, nothing to audit") as error:
+            model.stream(0.1, audit_every=5, **words)
+        assert "\n" not in str(error.value)
+
+
+def test_another_stream_starts_from_the_tolerance_that_the_user_gave() -> None:
+    """And not from where audits have taken this one: theirs go up to twice of what they are given."""
+    model = load(cnn())
+    stream = model.stream(0.1, audit_every=1, audit_budget=1.0, target=0.5)
+    for _ in range(3):
+        for x in _frames(80):
+            stream(x)
+        assert 0.15 < stream.tolerance <= MOST * 0.1
+        stream = stream.another(lambda _item, _size: True)
+        assert stream.tolerance == 0.1
+    stream.tolerance = 0.2
+    _feed(stream)
+    assert stream.another(lambda _item, _size: True).tolerance == 0.2
 
 
 def test_the_function_sees_both_outputs_of_one_frame() -> None:

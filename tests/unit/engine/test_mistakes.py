@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import helper
 
@@ -44,3 +45,26 @@ def test_an_input_of_too_many_values_is_read_by_the_tail_alone() -> None:
     node = helper.make_node("Relu", ["x"], ["y"])
     model = load(network([node], {}, [1, 3, "h", "w"], ["y"]), threads=1)
     assert model.placement({"x": (1, 3, 1 << 15, 1 << 15)}).tail
+
+
+@pytest.mark.parametrize("before", [None, "Conv"])
+def test_a_variance_below_0_is_no_number_in_silence(before: str | None) -> None:
+    """As ONNX Runtime has it; a warning of numpy would be an error here."""
+    random = np.random.default_rng(0)
+    weights = {name: random.normal(size=3).astype(np.float32) for name in ("scale", "shift", "mean")}
+    weights["variance"] = np.array([-1, 0.5, 1], np.float32)
+    first = [helper.make_node(before, ["x", "w"], ["c"])] if before else []
+    if before:
+        weights["w"] = random.normal(size=(3, 3, 3, 3)).astype(np.float32)
+    norm = helper.make_node("BatchNormalization", [first[0].output[0] if first else "x", *list(weights)[:4]], ["y"])
+    proto, x = network([*first, norm], weights, [1, 3, 6, 6], ["y"]), random.normal(size=(1, 3, 6, 6))
+    frame = x.astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    expected = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(None, {"x": frame})[0]
+    model = load(proto, threads=1)
+    with model.stream() as stream:
+        for found in (model.run(frame)["y"], stream(frame)["y"], stream(frame)["y"]):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert np.isnan(expected[:, 0]).all()
+    assert np.isfinite(expected[:, 1:]).all()

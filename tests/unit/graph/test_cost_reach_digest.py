@@ -62,6 +62,26 @@ def test_reach_through_pooling_upsampling_and_global_pooling() -> None:
     assert reach["p"].whole
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "DepthToSpace <blocksize = 0> (x)",
+        "SpaceToDepth <blocksize = -2> (x)",
+        'DepthToSpace <blocksize = "two"> (x)',
+        "MaxPool <kernel_shape = [2, 2], strides = [0, 1]> (x)",
+        "ConvTranspose <strides = [0, 0]> (x, w)",
+    ],
+)
+def test_reach_of_what_is_no_window(made: str) -> None:
+    """A line that names the node, and no division by nothing."""
+    weights = f"<float[4,4,1,1] w = {{{', '.join('1' * 16)}}}>"
+    graph = load(text(f"g (float[1,4,8,8] x) => (float y) {weights} {{ y = {made} }}"))
+    op = made.partition(" ")[0]
+    with pytest.raises(ModelError, match=rf"\({op}\) has attributes that make no sense") as caught:
+        reaches(graph, {})
+    assert "\n" not in str(caught.value)
+
+
 def test_digest_sees_weights_and_wiring_but_not_declared_sizes() -> None:
     base = digest(load(cnn()))
     assert len(base) == 32

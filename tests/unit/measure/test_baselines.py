@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reconv.errors import InputError
-from reconv.measure import gate_schedule, held, hold_schedule
+from reconv.measure import gate_schedule, held, hold_schedule, thumbnail
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,10 @@ def test_a_share_outside_is_refused() -> None:
         hold_schedule(5, 0)
     with pytest.raises(InputError, match="0 frames"):
         gate_schedule([], 0.5)
+
+
+def test_a_thumbnail_has_fewer_pixels_and_all_channels() -> None:
+    assert thumbnail(np.zeros((1, 3, 128, 256), np.float32)).shape == (1, 3, 64, 128)
+    assert thumbnail(np.zeros((1, 40), np.float32)).shape == (1, 40)
+    picture = np.arange(192 * 128 * 3, dtype=np.uint8).reshape(192, 128, 3)
+    assert np.array_equal(thumbnail(picture), picture[::2, ::2])

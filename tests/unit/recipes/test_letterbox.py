@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reconv.errors import InputError
+from reconv.recipes import letterbox
 from reconv.recipes.letterbox import Bordered, CentreCrop, Letterbox
 
 cv2 = pytest.importorskip("cv2")
@@ -97,3 +99,27 @@ def test_a_frame_that_does_not_fit_shrinks() -> None:
     assert box.inner == (32, 64)
     assert box.corner == (8, 0)
     assert box.apply(_frame(100, 200), 0).shape == (64, 64, 3)
+
+
+HUGE = (10**7, 10**7)
+
+
+def test_a_picture_larger_than_the_machine_is_told_when_the_recipe_is_made() -> None:
+    with pytest.raises(InputError, match=r"a picture of 10000000x10000000 for the network needs 1500000\.0 GB"):
+        Letterbox((60, 96), HUGE)
+
+
+@pytest.mark.parametrize("kind", ["scaled", "filled", "bordered"])
+def test_memory_that_runs_out_is_one_line(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """numpy and OpenCV have words of their own for it."""
+    monkeypatch.setattr(letterbox, "check_room", lambda *_: None)
+    shape = (60, 96)
+    box = Bordered(shape, HUGE, 8) if kind == "bordered" else Letterbox(shape, HUGE, 1 if kind == "scaled" else 10**8)
+    with pytest.raises(InputError, match="not enough memory for a frame") as raised:
+        box.apply(_frame(*shape), 0)
+    assert "\n" not in str(raised.value)
+
+
+def test_other_errors_are_not_taken_for_it() -> None:
+    with pytest.raises(cv2.error):
+        Letterbox((60, 96), (120, 192)).apply(np.zeros((0, 0, 3), np.uint8), 0)

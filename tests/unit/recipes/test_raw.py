@@ -26,6 +26,29 @@ def test_arrays_pass_with_the_batch_they_lack() -> None:
         recipe.preprocess(np.zeros((1, 1, 5)))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_arrays_of_whole_numbers_keep_them(kind: type[np.generic]) -> None:
+    recipe = Raw(TensorInfo("x", np.dtype(kind), (1, "h", "w", 3)), None, None)
+    x = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    for given in (x, x[None], x.astype(np.float64)):
+        found = recipe.inputs(given)["x"]
+        assert found.dtype == kind
+        np.testing.assert_array_equal(found, x[None])
+    with pytest.raises(InputError, match="with fractions, or numbers beyond its range"):
+        recipe.preprocess(x + 0.5)
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((1, 1, "h", "w"), (1, 1, 4, 5)), ((1, "h", "w", 1), (1, 4, 5, 1))])
+def test_a_grey_array_goes_to_a_network_of_one_channel(shape: tuple[int | str, ...], axes: tuple[int, ...]) -> None:
+    recipe = Raw(TensorInfo("x", np.dtype(np.float32), shape), None, None)
+    grey = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    for given in (grey, grey[..., None], grey.reshape(axes[1:]), grey.reshape(axes)):
+        found = recipe.preprocess(given)
+        assert found.shape == axes
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found.reshape(4, 5), grey)
+
+
 def test_channels_last_is_seen_from_the_input() -> None:
     recipe = RECIPES["raw"](TensorInfo("x", np.dtype(np.float32), (None, 8, 6, 3)), (8, 6), None)
     frame = np.zeros((8, 6, 3), np.uint8)

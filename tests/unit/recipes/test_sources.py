@@ -6,6 +6,8 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from reconv.errors import InputError, SourceError
-from reconv.recipes.sources import Patience, open_source, read_picture
+from reconv.recipes.sources import Patience, Reader, open_source, read_picture
+from reconv.recipes.sources.reader import Connection
 from reconv.recipes.sources.tidied import tidied
 from reconv.recipes.sources.video import camera
 
@@ -314,7 +317,53 @@ def test_a_camera_that_goes_away_is_opened_again(monkeypatch: pytest.MonkeyPatch
     assert notes[0] == "camera 7: it ended; trying again for 5 s"
     assert notes[1].startswith("camera 7 is back after ")
     with pytest.raises(SourceError, match="camera 8 cannot be opened"):
-        camera("camera 8", 8, Patience(), notes.append)
+        camera("camera 8", 8, Patience(), notes.append).source()
+
+
+def _reads(name: str) -> bool:
+    return any(thread.name == f"reader of {name}" for thread in threading.enumerate())
+
+
+def test_a_camera_that_is_not_waited_for_any_more_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while its first frame is waited for."""
+
+    def pressed(_self: Reader) -> None:
+        assert _reads("camera 7")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeCamera, "made", itertools.count(2))
+    monkeypatch.setattr(FakeCamera, "read", lambda _self: (True, np.zeros((4, 6, 3), np.uint8)))
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    monkeypatch.setattr(Reader, "_first", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        open_source("7")
+    assert not _reads("camera 7")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_reader_is_over_when_its_source_has_failed_too(fails: bool) -> None:
+    """And says why, so that one of several can be told from the others."""
+
+    def pictures() -> Generator[Callable[[], NDArray[Any]]]:
+        for k in range(3):
+            yield lambda k=k: np.full((4, 6, 3), k, np.uint8)  # type: ignore[misc]
+        if fails:
+            raise SourceError("cam: its cable is cut")
+
+    reader = Reader("cam", lambda: Connection(False, None, 3, pictures()), Patience(0), lambda _note: None)
+    source, seen = reader.source(), []
+    assert reader.settled
+    assert (reader.over, reader.error) == (False, None)
+    while not reader.over:
+        if (taken := reader.poll()) is not None:
+            seen.append(taken[0])
+        reader.wait()
+    assert seen == [0, 1, 2]
+    assert reader.poll() is None
+    assert (str(reader.error) == "cam: its cable is cut") if fails else (reader.error is None)
+    if fails:
+        with pytest.raises(SourceError, match="its cable is cut"):
+            list(source.frames())
 
 
 @pytest.mark.parametrize(("reconnect", "timeout"), [(-1, 1), (float("nan"), 1), (1, 0), (1, float("inf"))])
@@ -323,10 +372,15 @@ def test_patience_has_limits(reconnect: float, timeout: float) -> None:
         Patience(reconnect, timeout)
 
 
-@pytest.mark.parametrize("text", ["ftp://127.0.0.1/a.mp4", "http://", "rtsp:///door", "://x"])
+@pytest.mark.parametrize(
+    "text",
+    ["ftp://127.0.0.1/a.mp4", "http://", "rtsp:///door", "://x", "http://[::1/x", "rtsp://me:secret@do\u2100or/1"],
+)
 def test_addresses_that_are_none(text: str) -> None:
-    with pytest.raises(SourceError, match=r"sources come by rtsp|names no host"):
+    with pytest.raises(SourceError, match=r"sources come by rtsp|names no host|is not an address") as raised:
         open_source(text)
+    assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None  # Python's words have the password
 
 
 def test_frames_are_the_same_however_often_one_looks(picture: Picture, tmp_path: Path) -> None:

@@ -55,6 +55,20 @@ def test_the_picture_is_the_frame_times_the_factor(
     np.testing.assert_array_equal(last.decode({"y": planes.transpose(0, 2, 3, 1)}).picture, found.picture)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, "height", "width"), (1, "height", "width", 1)])
+@pytest.mark.parametrize("kind", [SuperResolution, Wide])
+def test_a_grey_network_gives_the_grey_frame(kind: type[SuperResolution], shape: tuple[int | str, ...]) -> None:
+    recipe, frame = kind(TensorInfo("x", np.dtype(np.float32), shape), (40, 56), None), _frame()
+    last = shape[3] == 1
+    x = recipe.preprocess(frame)
+    output = _network(x.transpose(0, 3, 1, 2) if last else x, 2, 7)["y"]
+    found = recipe.decode({"y": output.transpose(0, 2, 3, 1) if last else output})
+    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+    np.testing.assert_array_equal(found.picture, grey[..., None].repeat(3, 2).repeat(2, 0).repeat(2, 1))
+    with pytest.raises(InputError, match="expects one output"):
+        recipe.decode({"y": np.repeat(output, 3, 1)})
+
+
 def test_without_room_the_border_that_is_eaten_is_missing() -> None:
     fixed = TensorInfo("x", np.dtype(np.float32), (1, 3, 40, 56))
     recipe, frame = SuperResolution(fixed, (40, 56), None), _frame()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from reconv import _core
-from reconv.engine.lower import conv, matmul, move, pointwise, pool, quantized, resize
+from reconv.engine.lower import conv, integers, matmul, move, pointwise, pool, quantized, resize
 from reconv.engine.lower import draft as d
 from reconv.engine.lower.borders import input_form, output_form
 from reconv.engine.lower.builder import Builder, Result, UnsupportedError, Value
@@ -154,7 +154,8 @@ class _Lowering:
             if info.name not in self.shapes:
                 raise ModelError(f"no shape is given for the input {info}")
             shape = tuple(int(size) for size in self.shapes[info.name])
-            is_float = info.dtype == np.float32 or self._only_widened(info)
+            whole = integers.becomes_float(self.graph, info)
+            is_float = whole or info.dtype == np.float32 or self._only_widened(info)
             if not is_float or not all(shape):
                 kind = f"{info.dtype}, empty" if is_float else info.dtype
                 self.tail[info.name] = f"reads {info.name} ({kind})"
@@ -165,6 +166,8 @@ class _Lowering:
             except UnsupportedError as refusal:
                 self.tail[info.name] = f"reads {info.name} ({refusal})"
                 continue
+            if whole:
+                b.whole[info.name] = info
             b.values[info.name] = value
             b.draft.inputs.append(value.map)
             self.inputs.append((info.name, value))
@@ -213,6 +216,8 @@ class _Lowering:
         if len(b.draft.ops) > marks[0]:
             where, reason = "engine", ""
         self.reasons[position] = (where, reason)
+        if integers.moves(node) and node.inputs[0] in b.whole:
+            b.whole.update((name, b.whole[node.inputs[0]]) for name in node.outputs if name)
         for name, result in zip(node.outputs, results, strict=False):
             if isinstance(result, Value):
                 b.values[name] = result
@@ -224,6 +229,8 @@ class _Lowering:
         for name in node.reads:
             if name in self.tail:
                 raise UnsupportedError(self.tail[name])
+            if name in b.whole and not integers.takes(node):
+                raise UnsupportedError(f"reads {b.whole[name].name} ({b.whole[name].dtype})")
         if draws_at_random(node, self.graph):
             raise UnsupportedError("random")
         constant = all(name in b.constants for name in node.reads)
@@ -252,7 +259,7 @@ class _Lowering:
         for position, node in enumerate(self.graph.nodes):
             if self.reasons[position][0] == "tail":
                 names += node.reads
-        given = {name for name, _ in self.inputs}
+        given = {*b.whole, *(name for name, _ in self.inputs)}  # the tail has these from the inputs themselves
         found = []
         for name in dict.fromkeys(names):
             value = b.values.get(name)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from reconv.engine.lower import draft as d
 from reconv.engine.lower.layout import Geometry, Layout, canonical, like
-from reconv.graph import Node
+from reconv.graph import Node, TensorInfo
 
 __all__ = ["Builder", "Spatial", "UnsupportedError", "Value", "axis_of"]
 
@@ -69,6 +69,7 @@ class Builder:
     readers: Mapping[str, Sequence[Node]] = field(default_factory=dict)
     makers: Mapping[str, Node] = field(default_factory=dict)
     results: frozenset[str] = frozenset()  # the model's outputs
+    whole: dict[str, TensorInfo] = field(default_factory=dict)  # whole numbers in a map of floats -> input they are of
     steps: dict[str, Any] = field(default_factory=dict)  # what `quantized.folded` keeps of dequantized constants
     _arranged: dict[tuple[int, Layout, Geometry, Layout], int] = field(default_factory=dict)
 

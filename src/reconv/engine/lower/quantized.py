@@ -4,7 +4,8 @@ https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html: code = clamp(round hal
 x = (code - zero) * scale. Maps hold unsigned codes: those of int8 tensors are moved up by 128. Here the nodes become
 ops between maps of floats and maps of codes; which ops in between work on the codes themselves is decided by the
 rules of `reconv.engine.lower.fuse`. A value of codes is read by DequantizeLinear alone; where anything else reads it,
-the node is tail. With a scale per channel the floats are multiplied first, and the codes have the scale 1.
+the node is tail. An input of the model may be codes already. With a scale per channel the floats are multiplied first,
+and the codes have the scale 1.
 """
 
 from __future__ import annotations
@@ -75,8 +76,12 @@ def quantize_linear(b: Builder, node: Node) -> list[Result]:
 
 
 def dequantize_linear(b: Builder, node: Node) -> list[Result]:
-    value = b.codes(node, 0)
-    said = said_by(b, node, _dtype(b, b.makers[node.inputs[0]]))
+    if node.inputs[0] in b.whole:
+        said = said_by(b, node, b.whole[node.inputs[0]].dtype)
+        value = _coded(b, b.value(node, 0), said)
+    else:
+        value = b.codes(node, 0)
+        said = said_by(b, node, _dtype(b, b.makers[node.inputs[0]]))
     out = b.new(b.geometry(value.map))
     result = Value(b.add(c.Dequantize(x=value.map, x_codes=said.codes, out=out)), value.layout)
     if said.scales.size == 1:
@@ -84,6 +89,16 @@ def dequantize_linear(b: Builder, node: Node) -> list[Result]:
     rank = len(value.shape)
     apart = (said.zeros[0] - said.zeros).astype(np.float32) * said.scales
     return [affine(b, result, said.along(said.scales, rank), said.along(apart, rank))]
+
+
+def _coded(b: Builder, value: Value, said: Said) -> Value:
+    """An input that is codes already and whose map holds them as floats, as a map of codes: nothing is rounded."""
+    check_axis(said, value)
+    codes = d.Codes(1.0, said.codes.zero)
+    lowest = 128 if said.dtype == np.int8 else 0  # unsigned codes begin there
+    if codes.zero != lowest:
+        value = affine(b, value, np.ones(1, np.float32), np.full(1, lowest - codes.zero, np.float32))
+    return Value(b.add(c.Quantize(x=value.map, out=b.draft.map(b.geometry(value.map), codes))), value.layout)
 
 
 def check_axis(said: Said, value: Value) -> None:
@@ -115,6 +130,8 @@ def _dtype(b: Builder, node: Node) -> np.dtype[Any]:
     given = b.optional(node, 2)
     if given is not None:
         return given.dtype
+    if node.op_type == "DequantizeLinear" and node.inputs[0] in b.whole:
+        return b.whole[node.inputs[0]].dtype
     if node.op_type == "DequantizeLinear" and node.inputs[0] in b.makers:
         return _dtype(b, b.makers[node.inputs[0]])
     wanted = int(node.attributes.get("output_dtype", 0))

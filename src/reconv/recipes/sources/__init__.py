@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from reconv.errors import SourceError
 from reconv.recipes.sources.arrays import array_file
-from reconv.recipes.sources.network import SCHEMES, address, shown
+from reconv.recipes.sources.network import SCHEMES, address, parts_of, shown
 from reconv.recipes.sources.pictures import PICTURES, folder, one_picture, picture_files, read_picture
-from reconv.recipes.sources.reader import Patience, Reader
+from reconv.recipes.sources.reader import Patience, Reader, stop_all
 from reconv.recipes.sources.source import Frame, Source
 from reconv.recipes.sources.video import camera, video_file
 from reconv.recipes.wav import SOUNDS, open_wav
@@ -29,9 +28,12 @@ __all__ = [
     "Reader",
     "Source",
     "open_source",
+    "parts_of",
     "picture_files",
     "read_picture",
     "shown",
+    "start_source",
+    "stop_all",
 ]
 
 
@@ -50,7 +52,7 @@ FILES: dict[str, Callable[[Path], Source]] = {  # by suffix; what is not here is
 
 def open_source(text: str, patience: Patience | None = None, say: Callable[[str], None] = lambda _note: None) -> Source:
     """A source by what the user wrote: a number is a camera, what has :// in it an address, a folder holds pictures,
-    the rest goes by its suffix.
+    the rest goes by its suffix. Waits for the first frame.
 
     Args:
         text: as above.
@@ -61,11 +63,25 @@ def open_source(text: str, patience: Patience | None = None, say: Callable[[str]
         SourceError: it is not there or cannot be read.
         MissingError: no OpenCV for video and pictures, no PyAV for addresses.
     """
+    begun = start_source(text, patience, say)
+    return begun.source() if isinstance(begun, Reader) else begun
+
+
+def start_source(
+    text: str, patience: Patience | None = None, say: Callable[[str], None] = lambda _note: None
+) -> Source | Reader:
+    """As `open_source`, without waiting for what may be long in coming: of a camera or an address it gives the reader,
+    whose thread opens it meanwhile, and whose errors are told there.
+
+    Raises:
+        SourceError: a file is not there or cannot be read, an address is none.
+        MissingError: as `open_source`.
+    """
     patience = patience or Patience()
     if text.isdecimal():
         return camera(f"camera {text}", int(text), patience, say)
     if "://" in text:
-        scheme = urlsplit(text).scheme.lower()
+        scheme = parts_of(text).scheme.lower()
         if scheme not in SCHEMES:
             raise SourceError(f"{shown(text)}: sources come by {', '.join(SCHEMES)}, not by {scheme or 'that'}")
         return address(text, patience, say)

@@ -12,16 +12,15 @@ import re
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reconv.errors import MissingError, SourceError, one_line
 from reconv.recipes.sources.reader import Connection, NeverError, Patience, Reader
-from reconv.recipes.sources.source import Source
 
-__all__ = ["SCHEMES", "address", "shown"]
+__all__ = ["SCHEMES", "address", "parts_of", "shown"]
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 PICTURES = re.compile(r"image2|gif|apng|.*_pipe")  # formats that hold a picture or a few, and know of no length
@@ -42,23 +41,26 @@ def shown(url: str) -> str:
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
-def address(url: str, patience: Patience, say: Callable[[str], None]) -> Source:
-    """A source by its address, opened. Raises SourceError when it does not come, MissingError without PyAV."""
-    av = pyav()
-    if not urlsplit(url).netloc:
-        raise SourceError(f"{shown(url)} names no host")
-    reader = Reader(shown(url), partial(_connect, av, url, patience), patience, say)
+def parts_of(url: str) -> SplitResult:
+    """An address taken apart. Raises SourceError when it is none, as one with half of a bracket."""
     try:
-        first = reader.first()
-    except BaseException:
-        reader.stop()
-        raise
-    return Source(reader.name, first.shape[:2], reader.rate, reader.count, reader.frames, reader=reader)
+        return urlsplit(url)
+    except ValueError:
+        # without Python's words, also as the cause: they may hold the password
+        raise SourceError(f"{shown(url)} is not an address: which host it names cannot be told") from None
+
+
+def address(url: str, patience: Patience, say: Callable[[str], None]) -> Reader:
+    """Begins to open an address. Raises SourceError when it is none, MissingError without PyAV."""
+    av = pyav()
+    if not parts_of(url).netloc:
+        raise SourceError(f"{shown(url)} names no host")
+    return Reader(shown(url), partial(_connect, av, url, patience), patience, say)
 
 
 def _options(url: str, patience: Patience) -> dict[str, str]:
     options = {"analyzeduration": str(PROBE_SECONDS * 1_000_000)}
-    scheme = urlsplit(url).scheme
+    scheme = parts_of(url).scheme
     if scheme.startswith("rtsp"):
         options |= {"rtsp_transport": "tcp", "allowed_media_types": "video", "user_agent": "reconv"}
     if scheme in WEB:

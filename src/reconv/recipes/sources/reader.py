@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from reconv.errors import InputError, ReconvError, SourceError
+from reconv.recipes.sources.source import Source
 
-__all__ = ["Connection", "NeverError", "Patience", "Reader"]
+__all__ = ["Connection", "NeverError", "Patience", "Reader", "stop_all"]
 
 Picture = NDArray[Any]  # uint8 (H, W, 3), BGR
 MakePicture = Callable[[], Picture]  # frames that nobody takes are never converted
@@ -68,7 +69,8 @@ class Connection:
 
 
 class Reader:
-    """Reads a source in a thread of its own, from when it is made until `stop`, and tells `say` what happens to it.
+    """Opens and reads a source in a thread of its own, from when it is made until `stop`, and tells `say` what happens
+    to it.
 
     `received` frames came, `dropped` of them were replaced by newer ones, the source was opened again `reconnects`
     times.
@@ -93,8 +95,16 @@ class Reader:
 
     # --- for who takes the frames ---
 
-    def first(self) -> Picture:
-        """Waits for the first frame, which stays to be taken. Raises SourceError when none comes."""
+    def source(self) -> Source:
+        """Waits for the first frame, which stays to be taken. Raises SourceError when none comes, and ends then."""
+        try:
+            first = self._first()
+        except BaseException:  # an interrupt too
+            self.stop()
+            raise
+        return Source(self.name, first.shape[:2], self.rate, self.count, self.frames, reader=self)
+
+    def _first(self) -> Picture:
         while True:
             with self._changed:
                 if self._waiting:
@@ -103,15 +113,16 @@ class Reader:
                     raise self._error or NeverError(f"{self.name} has no frames that can be read")
                 self._changed.wait(POLL)
 
-    def poll(self) -> tuple[int, Picture] | None:
-        """The next frame and its number among those received; None when there is none yet, or no more.
+    @property
+    def settled(self) -> bool:
+        """Whether a frame is there or none will come: then `source` does not wait."""
+        with self._changed:
+            return bool(self._waiting) or self._over
 
-        Raises SourceError when the source has failed for good and everything before was taken.
-        """
+    def poll(self) -> tuple[int, Picture] | None:
+        """The next frame and its number among those received; None when there is none yet, or no more: see `over`."""
         with self._changed:
             if not self._waiting:
-                if self._over and self._error is not None:
-                    raise self._error
                 return None
             index, make = self._waiting.popleft()
             self._changed.notify_all()
@@ -119,9 +130,14 @@ class Reader:
 
     @property
     def over(self) -> bool:
-        """Whether there will be no more frames."""
+        """Whether there will be no more frames: the source has ended, or failed for good as `error` says."""
         with self._changed:
-            return not self._waiting and self._over and self._error is None
+            return not self._waiting and self._over
+
+    @property
+    def error(self) -> ReconvError | None:
+        """Why the source is gone for good, once it is `over`; None when it has just ended."""
+        return self._error if self.over else None
 
     def wait(self) -> None:
         """Until something has happened, or a moment has passed."""
@@ -138,15 +154,21 @@ class Reader:
                     self.wait()
                 else:
                     yield taken[1]
+            if not self._stopped and self._error is not None:
+                raise self._error
         finally:
             self.stop()
 
     def stop(self) -> None:
         """Ends the thread; one that is in the middle of waiting for bytes ends when that does. Twice is fine."""
+        stop_all([self])
+
+    def _end(self) -> threading.Thread:
+        """Asks the thread to end; it."""
         self._stopped = True
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(GOODBYE)
+        return self._thread
 
     # --- the thread ---
 
@@ -218,3 +240,10 @@ class Reader:
         end = time.monotonic() + seconds
         while not self._stopped and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, POLL))
+
+
+def stop_all(readers: Iterable[Reader]) -> None:
+    """As `Reader.stop` of each, all at a time."""
+    end = time.monotonic() + GOODBYE
+    for thread in [reader._end() for reader in readers]:
+        thread.join(max(0.0, end - time.monotonic()))

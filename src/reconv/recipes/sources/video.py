@@ -59,11 +59,9 @@ def _next(capture: Any) -> NDArray[Any] | None:
     return None
 
 
-def camera(name: str, which: int | str, patience: Patience, say: Callable[[str], None]) -> Source:
-    """A camera by its number or its device. Raises SourceError when it cannot be opened."""
-    reader = Reader(name, partial(_connect, name, which), patience, say)
-    first = reader.first()
-    return Source(name, first.shape[:2], reader.rate, None, reader.frames, reader=reader)
+def camera(name: str, which: int | str, patience: Patience, say: Callable[[str], None]) -> Reader:
+    """Begins to open a camera by its number or its device."""
+    return Reader(name, partial(_connect, name, which), patience, say)
 
 
 def _connect(name: str, which: int | str) -> Connection:
