@@ -170,6 +170,12 @@ CASES: tuple[Case, ...] = (
     Case("Expand to 2^40", ERROR, f"{HEAD} {{ y = Expand (x, s) }}", {"s": _ints(BIG, 3, 8, 8)}),
     Case("Expand to 2^33", ERROR, f"{HEAD} {{ y = Expand (x, s) }}", {"s": _ints(2**26, 3, 8, 8)}),
     Case("Tile 2^33 times", ERROR, f"{HEAD} {{ y = Tile (x, s) }}", {"s": _ints(1, 1, 1, 2**33)}),
+    Case(
+        "Tile 2^60 times, then Slice",
+        ERROR,
+        f"{HEAD} {{ t = Tile (x, s) y = Slice (t, a, b, c) }}",
+        {"s": _ints(1, 1, 1, 2**60), "a": _ints(1), "b": _ints(2**62), "c": _ints(3)},
+    ),
     Case("ConstantOfShape of 2^40", ERROR, f"{HEAD} {{ c = ConstantOfShape (s) y = Add (x, c) }}", {"s": _ints(BIG)}),
     Case("ConstantOfShape of 2^33", ERROR, f"{HEAD} {{ c = ConstantOfShape (s) y = Add (x, c) }}", {"s": _ints(2**33)}),
     Case(

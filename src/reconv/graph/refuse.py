@@ -16,6 +16,7 @@ from reconv.errors import ModelError
 
 __all__ = ["refuse"]
 
+STANDARD = ("", "ai.onnx")
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
 
@@ -24,15 +25,19 @@ def refuse(model: onnx.ModelProto, where: str) -> None:
 
     Raises:
         ModelError: a name that is no text, a value with two sources, an attribute without a type, a tensor of negative
-            size, a sparse initializer, or an opset that is negative or newer than the onnx package knows.
+            size, a sparse initializer, a node with too few inputs, or an opset that is negative or newer than the onnx
+            package knows.
     """
     for opset in model.opset_import:
-        if opset.domain in ("", "ai.onnx") and not 1 <= opset.version <= NEWEST_OPSET:
+        if opset.domain in STANDARD and not 1 <= opset.version <= NEWEST_OPSET:
             raise ModelError(
                 f"{where} uses opset {opset.version}, expected 7 to {NEWEST_OPSET}, which the onnx package here knows"
             )
+    version = next((opset.version for opset in model.opset_import if opset.domain in STANDARD), None)
     for graph in _graphs(model.graph):
         _graph(graph, where)
+        if version is not None:
+            _complete(graph.node, version, where)
     for function in model.functions:
         _named((function.name, function.domain, *function.input, *function.output), where)
         _nodes(function.node, list(function.input), where)
@@ -89,6 +94,17 @@ def _nodes(nodes: Iterable[onnx.NodeProto], known: list[str], where: str) -> Non
                     f"{where}: node {node.name!r} ({node.op_type}) makes {name!r}, which has a source already"
                 )
             made.add(name)
+
+
+def _complete(nodes: Iterable[onnx.NodeProto], version: int, where: str) -> None:
+    """A node without an input that its operator needs would be read as another operator's shorthand."""
+    for node in nodes:
+        if node.domain in STANDARD and onnx.defs.has(node.op_type, version, ""):
+            least = onnx.defs.get_schema(node.op_type, version, "").min_input
+            if len(node.input) < least:
+                raise ModelError(
+                    f"{where}: node {node.name!r} ({node.op_type}) has {len(node.input)} inputs, it needs {least}"
+                )
 
 
 def _named(names: Iterable[object], where: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from reconv.errors import ModelError, one_line
 
@@ -15,6 +16,13 @@ __all__ = ["Sizes", "element_types", "infer", "infer_named", "refuse_absurd"]
 Sizes = tuple[int | str | None, ...]
 
 MOST = 1 << 40  # of one axis
+COUNTED = {
+    "Tile": 1,
+    "Expand": 1,
+    "Pad": 1,
+    "Resize": 3,
+    "ConstantOfShape": 0,
+}  # which input counts pixels
 
 
 def infer(part: bytes) -> dict[str, tuple[int | None, ...]]:
@@ -68,6 +76,7 @@ def refuse_absurd(part: bytes) -> None:
     kept = [node for node in model.graph.node if node.op_type != "Slice"]
     if len(kept) == len(model.graph.node):
         return
+    _refuse_counts(kept, {tensor.name: tensor for tensor in model.graph.initializer})
     cut = {name for node in model.graph.node if node.op_type == "Slice" for name in node.output}
     outputs = [info for info in model.graph.output if info.name not in cut]
     del model.graph.node[:], model.graph.output[:]
@@ -78,6 +87,17 @@ def refuse_absurd(part: bytes) -> None:
         sizes = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
         if any(not 0 <= size <= MOST for size in sizes):
             raise ModelError(f"the value {info.name!r} has sizes {tuple(sizes)}, which cannot be")
+
+
+def _refuse_counts(nodes: Sequence[onnx.NodeProto], weights: Mapping[str, onnx.TensorProto]) -> None:
+    """Of counts so large that sizes overflow, inference says nothing at all."""
+    for node in nodes:
+        place = COUNTED.get(node.op_type)
+        if place is None or place >= len(node.input) or node.input[place] not in weights:
+            continue
+        counts = numpy_helper.to_array(weights[node.input[place]]).reshape(-1)
+        if any(not -MOST <= count <= MOST for count in counts.tolist()):
+            raise ModelError(f"{node.op_type} {node.name!r} asks for sizes of {counts.tolist()}, which cannot be")
 
 
 def _inferred(part: bytes) -> onnx.GraphProto:

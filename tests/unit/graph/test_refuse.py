@@ -106,6 +106,13 @@ def test_what_onnx_ir_stumbles_over_is_one_of_our_errors() -> None:
         load(model)
 
 
+def test_a_node_without_what_it_needs() -> None:
+    model = text("g (float[2] x) => (float[2] y) { y = Add (x, x) }")
+    model.graph.node[0].input.pop()
+    with pytest.raises(ModelError, match=r"\(Add\) has 1 inputs, it needs 2"):
+        load(model)
+
+
 def _ints(*values: int) -> Array:
     return numpy_helper.to_array(helper.make_tensor("v", onnx.TensorProto.INT64, [len(values)], values))
 
