@@ -1,7 +1,7 @@
 """How much of a frame moved since the last one, from a few rows of it: what a plain stream asks before it has lists.
 
 The rows are compared as the engine compares inputs: a pixel moved where sqrt(sum_c w_c (new_c - old_c)^2) is above the
-tolerance, at tolerance 0 where a bit differs. About sixteen rows are seen, so this costs some microseconds.
+tolerance, at tolerance 0 where a bit differs. About eight rows are seen, so this costs some ten microseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Glance"]
 
 Floats = NDArray[np.float32]
 
-ROWS = 16
+ROWS = 8
 
 
 class Glance:
@@ -50,23 +50,33 @@ class Glance:
     def _share(self, name: str, old: Floats, new: Floats) -> float:
         weights = self._weights.get(name)
         if weights is None:
-            return float((old.view(np.uint32) != new.view(np.uint32)).any(axis=-1).mean())
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has moved
-            return float((~(np.square(new - old) @ weights <= self._tolerance**2)).mean())
+            moved = (old.view(np.uint32) != new.view(np.uint32)).any(axis=0)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has moved
+                moved = ~(np.tensordot(weights, np.square(new - old), 1) <= self._tolerance**2)
+        return float(np.count_nonzero(moved)) / moved.size
 
     def _rows(self, feeds: Mapping[str, Feed]) -> dict[str, Floats]:
         return {border.name: self._of(border, feeds[border.name]) for border in self._compiled.lowered.inputs}
 
     def _of(self, border: Border, feed: Feed) -> Floats:
-        """(rows, W, C), a copy."""
+        """(C, rows, W), a copy."""
         plan = self._compiled.lowered.plan
         height, width, channels = plan.size(border.map)
         apart = max(1, height // ROWS)
         seen = slice(apart // 2, None, apart)
         if isinstance(feed, Picture) and feed.bytes.shape == (height, width, channels):
             made = feed.pixels.apply(feed.bytes[seen])[0]
-            return np.ascontiguousarray(made.transpose(1, 2, 0) if feed.pixels.layout == "NCHW" else made)
+            return np.ascontiguousarray(made if feed.pixels.layout == "NCHW" else made.transpose(2, 0, 1))
         flat: Any = np.ascontiguousarray(in_floats(feed)).reshape(-1)
-        strides = tuple(flat.itemsize * stride for stride in plan.input_strides(border.index))
-        pixels = np.lib.stride_tricks.as_strided(flat, (height, width, channels), strides, writeable=False)
-        return np.array(pixels[seen], np.float32, order="C")
+        own = tuple(plan.input_strides(border.index))
+        if own == (
+            width,
+            1,
+            height * width,
+        ):  # (C, H, W), the usual: quicker than any strides
+            planes = flat.reshape(channels, height, width)
+        else:
+            strides = tuple(flat.itemsize * own[axis] for axis in (2, 0, 1))
+            planes = np.lib.stride_tricks.as_strided(flat, (channels, height, width), strides, writeable=False)
+        return np.array(planes[:, seen], np.float32, order="C")
