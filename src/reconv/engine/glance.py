@@ -54,7 +54,7 @@ class Glance:
         else:
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite has moved
                 moved = ~(np.tensordot(weights, np.square(new - old), 1) <= self._tolerance**2)
-        return float(np.count_nonzero(moved)) / moved.size
+        return float(np.count_nonzero(moved) / moved.size)
 
     def _rows(self, feeds: Mapping[str, Feed]) -> dict[str, Floats]:
         return {border.name: self._of(border, feeds[border.name]) for border in self._compiled.lowered.inputs}

@@ -88,7 +88,7 @@ def test_each_stream_audits_itself() -> None:
     assert good.audit is not None
     assert bad.audit is not None
     assert good.audit.samples > 1
-    assert good.audit.tolerance > 0.3 > bad.audit.tolerance
+    assert good.audit.tolerance == 0.3 > bad.audit.tolerance
     bad.close()
     bad(x)
     assert bad.audit is not None
