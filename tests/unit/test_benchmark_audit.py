@@ -65,6 +65,6 @@ def test_the_page_tells_the_joins_apart_and_takes_the_lowest() -> None:
     ]
     text = "\n".join(audit({"asked": ASKED, "every": 10, "joins": joins}))
     assert "### a and then b, 5 frames: the audit's constants were chosen on it" in text
-    assert "### c and then d, 7 frames: had no part in choosing constants" in text
+    assert "### c and then d, 7 frames: had no part in choosing constants but one, the highest tolerance" in text
     assert "whole clip is 0.960, over any stretch 0.951 (asked for: 0.96); the most extra work is 0.9%." in text
     assert "| 0.1, audited | 3, 0.3% | busy, second half | 0.100 | 0.200 | 0.999 | - |" in text
