@@ -70,11 +70,8 @@ class Glance:
             return np.ascontiguousarray(made if feed.pixels.layout == "NCHW" else made.transpose(2, 0, 1))
         flat: Any = np.ascontiguousarray(in_floats(feed)).reshape(-1)
         own = tuple(plan.input_strides(border.index))
-        if own == (
-            width,
-            1,
-            height * width,
-        ):  # (C, H, W), the usual: quicker than any strides
+        usual = (width, 1, height * width)
+        if own == usual:  # (C, H, W): quicker than any strides
             planes = flat.reshape(channels, height, width)
         else:
             strides = tuple(flat.itemsize * own[axis] for axis in (2, 0, 1))

@@ -135,9 +135,8 @@ def _kind(error: ReconvError) -> type[ReconvError]:
     if isinstance(error, TailError):
         cause = error.__cause__
         return next((ours for kind, ours in TAILS if isinstance(cause, kind)), TailFailedError)
-    if isinstance(
-        error, ModelError
-    ):  # a cause is what the protobuf package says of bytes, not what a check of ours did
+    if isinstance(error, ModelError):
+        # a cause is what the protobuf package says of bytes, not what a check of ours did
         return UnreadableError if type(error.__cause__).__name__ == "DecodeError" else InvalidModelError
     if isinstance(error, ProfileError):
         return InvalidProfileError
