@@ -3,9 +3,9 @@
 Two clips are letterboxed to one size and joined. The stream starts at a tolerance that suits the quiet part; beside it
 runs the same stream without audits. Agreement, shares and extra work are counts. Stretches are each part in halves.
 
-The constants of audits were chosen on the first of `JOINS`; the clips of the others had no part in it,
-but for one: that audits never go beyond the tolerance that was given was set after all three had been seen. The outputs
-of an audited frame are the dense ones, so its agreement is 1: the agreement is told with these frames and without them.
+The constants of audits were chosen on the first of `JOINS`; the clips of the others had no part in it, but for one:
+that audits never go beyond the tolerance that was given was set after all three had been seen. The outputs of an
+audited frame are the dense ones, so its agreement is 1: the agreement is told with these frames and without them.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ mean over samples, recent ones first, and over `PRIOR` samples' worth of trust i
 
     c = (PRIOR (1 - target) / t_user + sum_i w_i (1 - a_i) / t_i) / (PRIOR + sum_i w_i)
 
-The tolerance goes to (1 - target) / c, if that is more than `DEAD` away, in bounded steps, never above the user's. What was
-learnt before something changed counts for little afterwards.
+The tolerance goes to (1 - target) / c, if that is more than `DEAD` away, in bounded steps, never above the user's.
+What was learnt before something changed counts for little afterwards.
 """
 
 from __future__ import annotations

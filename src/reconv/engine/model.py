@@ -183,8 +183,8 @@ class Model:
             pixels: what makes a frame of bytes, uint8 (H, W, C), an input of floats (see `reconv.engine.pixels`). Bytes
                 that are those of the last frame are then not looked at again; the results are those of the floats.
             refresh_every: every so many steps one is dense, whatever moved; None is the profile's, or the first alone.
-            audit_every: at most every so many steps one is run dense as well, and the tolerance is tightened or
-                loosened to stay at the target (see `reconv.engine.audit`); None is no audits. Not with a
+            audit_every: at most every so many steps one is run dense as well, and the tolerance is tightened to stay at
+                the target, and loosened up to the one given (see `reconv.engine.audit`); None is no audits. Not with a
                 ``refresh_every`` of 1.
             target: of the agreement with dense outputs, above 0 and below 1.
             agreement: (outputs, dense outputs of the same frame) -> 0..1, what the target is about: a recipe's is
