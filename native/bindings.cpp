@@ -316,8 +316,9 @@ void bind_state(nb::module_& m) {
             if (input < 0 || input >= static_cast<int>(s.plan().inputs().size())) throw std::invalid_argument("no such input");
             s.set_table(input, {table.data(), table.size()}, {order.data(), order.size()});
         }, "input"_a, "table"_a, "order"_a)
-        .def("step", [](State& s, const std::vector<std::optional<Floats>>& inputs, const std::vector<nb::ndarray<float, nb::c_contig, nb::device::cpu>>& outputs,
-                        const std::vector<std::optional<Picture>>& frames) {
+        .def("step", [](State& s, const std::vector<std::optional<Floats>>& inputs,
+                        const std::vector<std::optional<nb::ndarray<float, nb::c_contig, nb::device::cpu>>>& outputs,
+                        const std::vector<std::optional<Picture>>& frames, bool moved_only) {
             const Plan& plan = s.plan();
             if (inputs.size() != plan.inputs().size()) throw std::invalid_argument("one array per input is needed");
             const std::vector<ByteFrame> pictures = frames_of(plan, frames);
@@ -331,13 +332,13 @@ void bind_state(nb::module_& m) {
             if (!outputs.empty() && outputs.size() != plan.outputs().size()) throw std::invalid_argument("one array per output is needed");
             std::vector<float*> targets;
             for (size_t i = 0; i < outputs.size(); i++) {
-                if (static_cast<int64_t>(outputs[i].size()) != count_of(plan, plan.outputs()[i]))
+                if (outputs[i] && static_cast<int64_t>(outputs[i]->size()) != count_of(plan, plan.outputs()[i]))
                     throw std::invalid_argument("the array has another number of values than the output");
-                targets.push_back(outputs[i].data());
+                targets.push_back(outputs[i] ? outputs[i]->data() : nullptr);
             }
             nb::gil_scoped_release release;
-            s.step(sources, targets, pictures);
-        }, "inputs"_a, "outputs"_a = nb::list(), "frames"_a = nb::list())
+            s.step(sources, targets, pictures, moved_only);
+        }, "inputs"_a, "outputs"_a = nb::list(), "frames"_a = nb::list(), "moved_only"_a = false)
         .def("read", [](const State& s, int output, nb::ndarray<float, nb::c_contig, nb::device::cpu> array) {
             if (output < 0 || output >= static_cast<int>(s.plan().outputs().size())) throw std::invalid_argument("no such output");
             if (static_cast<int64_t>(array.size()) != count_of(s.plan(), s.plan().outputs()[output]))

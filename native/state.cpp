@@ -10,7 +10,9 @@
 namespace reconv {
 namespace {
 
-constexpr int64_t kShare = 20'000;  // weighted pixels below which an op stays on one thread
+constexpr int64_t kShare = 20'000;        // weighted pixels below which an op stays on one thread
+constexpr int64_t kListedShare = 10'000;  // and in a step with lists, whose pixels take twice as long
+constexpr int64_t kAlone = 1 << 20;  // bytes of a frame that one thread compares before it calls the others
 
 const Plan& sealed(const Plan& plan) {
     if (!plan.sealed()) throw std::invalid_argument("the plan is not sealed");
@@ -116,11 +118,12 @@ void State::profile(bool on) {
     std::fill(op_seconds_.begin(), op_seconds_.end(), 0.0);
 }
 
-void State::step(std::span<const float* const> sources, std::span<float* const> targets, std::span<const ByteFrame> frames) {
+void State::step(std::span<const float* const> sources, std::span<float* const> targets, std::span<const ByteFrame> frames, bool moved_only) {
     if (sources.size() != plan_->inputs().size()) throw std::invalid_argument("one array per input is needed");
-    const size_t wanted = dense_only_ && dense_->work.stores ? plan_->outputs().size() : 0;
+    const size_t wanted = dense_only_ && !dense_->work.stores ? 0 : plan_->outputs().size();
     if (!targets.empty() && targets.size() != wanted)
         throw std::invalid_argument(wanted ? "one array per output is needed" : "outputs are to be read after the step");
+    if (dense_only_ && std::find(targets.begin(), targets.end(), nullptr) != targets.end()) throw std::invalid_argument("one array per output is needed");
     check_frames(frames);
     Threads::Session team(*threads_);
     team.reserve(plan_->scratch_floats(dense_only_));
@@ -140,6 +143,9 @@ void State::step(std::span<const float* const> sources, std::span<float* const> 
         run_op(op, team);
         op_seconds_[op] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
+    for (size_t i = 0; i < targets.size(); i++)
+        if (const int o = static_cast<int>(i); targets[i] && (!moved_only || changed(o)))
+            store_rows(o, targets[i], 0, memory_.map(plan_->outputs()[i].map).height, &team);
     ready_ = !was_dense_ || tolerance_ == 0.f || estimate();
 }
 
@@ -147,18 +153,29 @@ void State::load_rows(int input, const float* source, int first, int last, Threa
     const Border& border = plan_->inputs()[input];
     const Map& m = memory_.map(border.map);
     constexpr int kRows = 16;  // of a piece
+    const int64_t row = static_cast<int64_t>(m.width) * m.channels;
+    // Equal bytes are compared sooner than the others are awake.
+    const bool known = has_frame(input) && byte_inputs_[static_cast<size_t>(input)].known;
+    for (const int until = known ? static_cast<int>(std::min<int64_t>(last, first + kAlone / row)) : first; first < until;) {
+        const int end = std::min(first + kRows, until);
+        const bool differs = load_rows(input, source, first, end, team.scratch());
+        first = end;
+        if (differs) break;
+    }
+    if (first == last) return;
     std::atomic<int> next{first};
     const auto work = [&](float* scratch) {
         for (int start; (start = next.fetch_add(kRows, std::memory_order_relaxed)) < last;)
             load_rows(input, source, start, std::min(start + kRows, last), scratch);
     };
-    if (static_cast<int64_t>(last - first) * m.width * m.channels < kShare)
+    if ((last - first) * row < kShare)
         work(team.scratch());
     else
         team.run(std::ref(work));
 }
 
-void State::load_rows(int input, const float* source, int first, int last, float* scratch) {
+// false: frames of bytes told that nothing is another
+bool State::load_rows(int input, const float* source, int first, int last, float* scratch) {
     if (has_frame(input)) return load_bytes(input, first, last, scratch);
     const Border& border = plan_->inputs()[input];
     const Map& m = memory_.map(border.map);
@@ -169,6 +186,7 @@ void State::load_rows(int input, const float* source, int first, int last, float
         plan_->kernels().input_row(in, was_dense_ ? nullptr : weights_of(border.map), tolerance_ * tolerance_, was_dense_,
                                    dense_only_ ? nullptr : stale_[m.stale].row(y));
     }
+    return true;
 }
 
 void State::run_op(int index, Threads::Session& team) {
@@ -229,14 +247,16 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
     const int64_t cost = op.pixel_cost(*memory_.maps);
     if (cost == 0) return;
     const Task whole{memory_, &plan_->kernels(), runs_, cutoff, team.scratch(), true, fused};
-    const bool shares = team.count() > 1 && op.splits() && pixels * cost >= kShare;
+    const int64_t worth = was_dense_ ? kShare : kListedShare;
+    const bool shares = team.count() > 1 && op.splits() && pixels * cost >= worth;
     if (const int slices = shares ? op.slices(whole, pixels, team.count()) : 1; slices > 1)
         return dispatch_slices(op, whole, slices, team);
     const int64_t block = op.block_pixels(plan_->kernels());
     if (!shares || pixels <= block) return op.run(whole);
     // Every piece reads all of an op's weights: an op with many of them is cut into no more pieces than there are members.
     const int64_t even = (pixels + team.count() - 1) / team.count();
-    const int64_t wanted = std::max({pixels / (team.count() * 4), kShare / 2 / cost, op.grain(plan_->kernels()), int64_t{1}});
+    const int64_t most = team.count() * (was_dense_ ? 4 : 2);
+    const int64_t wanted = std::max({pixels / most, kListedShare / cost, op.grain(plan_->kernels()), int64_t{1}});
     const int64_t piece = wanted < even ? (wanted + block - 1) / block * block : (even + 1) / 2 * 2;
     const int pieces = static_cast<int>((pixels + piece - 1) / piece);
     // The caller takes pieces from the front and the others from the back: a member's pixels lie near those that it wrote

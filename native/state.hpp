@@ -23,10 +23,12 @@ public:
     State(const State&) = delete;
     State& operator=(const State&) = delete;
 
-    // One frame: sources[i] is the user's array of input i, and targets[i] that of output i where the plan stores outputs as
-    // they come; without targets it drops them. Where frames[i] has data, input i is read from it and sources[i] may be null.
-    // Not to be called by two threads at once.
-    void step(std::span<const float* const> sources, std::span<float* const> targets = {}, std::span<const ByteFrame> frames = {});
+    // One frame: sources[i] is the user's array of input i, and targets[i] that of output i, while the threads are awake: of
+    // a stream where it is not null, and moved_only: where it changed; of a dense-only state where the plan stores outputs
+    // as they come, and without targets it drops them. Where frames[i] has data, input i is read from it and sources[i] may
+    // be null. Not to be called by two threads at once.
+    void step(std::span<const float* const> sources, std::span<float* const> targets = {}, std::span<const ByteFrame> frames = {},
+              bool moved_only = false);
     // Input i may be frames of bytes from now on: table (channels, 256) says what a byte of each channel stands for, order
     // where in the frame a channel is. The results are those of the floats, bit for bit.
     void set_table(int input, std::span<const float> table, std::span<const int32_t> order);
@@ -66,18 +68,25 @@ private:
     struct ByteInput {
         std::vector<float> table;      // empty: takes floats only
         std::array<int32_t, kMostByteChannels> order{};
-        std::vector<uint8_t> kept;     // a stream's last frame, (height, width, channels)
+        // The table as byte * factor - shift where it is that, of 64 pixels; of three or four channels in the usual orders.
+        std::array<float, 64 * kMostByteChannels> factors{}, shifts{};
+        bool scales = false, shifted = false, swapped = false;
+        // Of a stream, (height, width, channels). Equal bytes are equal floats.
+        std::vector<uint8_t> kept;     // its last frame
         bool kept_now = false;         // kept holds the frame that this step has, or the last one had
         bool known = false;            // in this step: pixels with the bytes that are kept need no look
+        std::vector<uint8_t> mirror;   // the bytes of what is stored: a quarter of the memory to compare a frame with
+        bool mirrored = false;         // it holds them, before this step and after it
+        bool mirrors = false, fills = false;  // in this step: it is compared with; all of the frame goes into it
     };
 
     bool has_frame(int input) const { return !frames_.empty() && frames_[static_cast<size_t>(input)].data; }
     void check_frames(std::span<const ByteFrame> frames) const;
     void turn_frames(std::span<const ByteFrame> frames);
     void forget_frames();
-    void load_bytes(int input, int first, int last, float* scratch);
+    bool load_bytes(int input, int first, int last, float* scratch);
     void load_rows(int input, const float* source, int first, int last, Threads::Session& team);
-    void load_rows(int input, const float* source, int first, int last, float* scratch);
+    bool load_rows(int input, const float* source, int first, int last, float* scratch);
     void store_rows(int output, float* array, int first, int last, Threads::Session* team, bool alone = false) const;
     void run_op(int op, Threads::Session& team);
     void run_dense(std::span<const float* const> sources, std::span<float* const> targets, Threads::Session& team);

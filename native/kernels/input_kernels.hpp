@@ -100,16 +100,17 @@ INLINE uint64_t moved_word(const float* fresh, const float* stored, int pixels, 
     return word;
 }
 
-// Up to 64 pixels of a frame with their channels together, beside the stored ones: stores those that moved, gives their
-// bits. Rows of floats and of bytes share this very code, so that they decide alike to the last bit.
-__attribute__((noinline)) uint64_t take_pixels(const float* fresh, float* stored, ptrdiff_t stored_pixel, int pixels, int channels,
-                                               const float* weights, float limit, bool all, float* copy) {
+// Up to 64 pixels of a frame with their channels together: stores those that moved, gives their bits. `before`: what is
+// stored of them, null: to be read there. Rows of floats and of bytes share this very code, so that they decide alike to the
+// last bit.
+__attribute__((noinline)) uint64_t take_pixels(const float* fresh, const float* before, float* stored, ptrdiff_t stored_pixel, int pixels,
+                                               int channels, const float* weights, float limit, bool all, float* copy) {
     const uint64_t every = ~uint64_t{0} >> (64 - pixels);
     const bool packed = stored_pixel == channels;
     uint64_t moved = every;
     if (!all) {
-        const float* before = stored;
-        if (!packed) {  // a frame that is written into a part of a wider map
+        if (!before && packed) before = stored;
+        if (!before) {  // a frame that is written into a part of a wider map
             for (int i = 0; i < pixels; i++)
                 __builtin_memcpy(copy + i * channels, stored + i * stored_pixel, static_cast<size_t>(channels) * 4);
             before = copy;
@@ -134,7 +135,7 @@ void input_row(const InputRow& row, const float* weights, float limit, bool all,
     float* copy = row.scratch + static_cast<ptrdiff_t>(row.width) * row.channels + 64;
     for (int x = 0, word = 0; x < row.width; x += 64, word++) {
         const int pixels = row.width - x < 64 ? row.width - x : 64;
-        const uint64_t moved = take_pixels(fresh + static_cast<ptrdiff_t>(x) * row.channels, row.stored + x * row.stored_pixel,
+        const uint64_t moved = take_pixels(fresh + static_cast<ptrdiff_t>(x) * row.channels, nullptr, row.stored + x * row.stored_pixel,
                                            row.stored_pixel, pixels, row.channels, weights, limit, all, copy);
         if (bits) bits[word] = moved;
     }
@@ -149,18 +150,62 @@ INLINE void look_up(const ByteRow& row, const uint8_t* bytes, float* out, int pi
         for (int c = 0; c < C; c++) out[x * C + c] = row.table[c * 256 + bytes[x * C + order[c]]];
 }
 
+typedef uint8_t sixteen __attribute__((vector_size(16), aligned(1), may_alias));
+// As look_up, of 64 pixels of three or four channels whose table is a scale and a shift.
+template <int C>
+INLINE void scale_bytes(const ByteRow& row, const uint8_t* bytes, float* out) {
+    constexpr int count = 64 * C, step = 16 / C * C;
+    uint8_t taken[count + 16], turned[count + 16];
+    if (row.swapped) {
+        __builtin_memcpy(taken, bytes, count);
+        for (int i = 0; i < count; i += step) {
+            const sixteen v = *reinterpret_cast<const sixteen*>(taken + i);
+            *reinterpret_cast<sixteen*>(turned + i) =
+                C == 3 ? __builtin_shufflevector(v, v, 2, 1, 0, 5, 4, 3, 8, 7, 6, 11, 10, 9, 14, 13, 12, 15)
+                       : __builtin_shufflevector(v, v, 2, 1, 0, 3, 6, 5, 4, 7, 10, 9, 8, 11, 14, 13, 12, 15);
+        }
+        bytes = turned;
+    }
+    for (int i = 0; i < count; i++) out[i] = static_cast<float>(bytes[i]) * row.factors[i];
+    if (!row.shifts) return;
+    asm volatile("" : : : "memory");  // the product is rounded
+    for (int i = 0; i < count; i++) out[i] -= row.shifts[i];
+}
+
+INLINE void floats_of(const ByteRow& row, const uint8_t* bytes, float* out, int pixels) {
+    const bool scaled = row.factors && pixels == 64;
+    switch (row.channels) {
+        case 1: return look_up<1>(row, bytes, out, pixels);
+        case 2: return look_up<2>(row, bytes, out, pixels);
+        case 3: return scaled ? scale_bytes<3>(row, bytes, out) : look_up<3>(row, bytes, out, pixels);
+        default: return scaled ? scale_bytes<4>(row, bytes, out) : look_up<4>(row, bytes, out, pixels);
+    }
+}
+
 template <int C>
 INLINE void gather_bytes(const ByteRow& row, uint8_t* out) {
     for (int x = 0; x < row.width; x++)
         for (int c = 0; c < C; c++) out[x * C + c] = row.source[x * row.source_pixel + c * row.source_channel];
 }
 
-void byte_row(const ByteRow& row, const float* weights, float limit, bool all, uint64_t* bits) {
+// kept = the bytes of the pixels that moved
+INLINE void keep_moved(uint8_t* kept, const uint8_t* bytes, uint64_t moved, int pixels, int channels) {
+    if (moved == ~uint64_t{0} >> (64 - pixels)) {
+        __builtin_memcpy(kept, bytes, static_cast<size_t>(pixels) * channels);
+        return;
+    }
+    for (; moved; moved &= moved - 1) {
+        const int i = __builtin_ctzll(moved) * channels;
+        for (int c = 0; c < channels; c++) kept[i + c] = bytes[i + c];
+    }
+}
+
+bool byte_row(const ByteRow& row, const float* weights, float limit, bool all, uint64_t* bits) {
     const int channels = row.channels, most = (row.width < 64 ? row.width : 64) * channels;
-    float *fresh = row.scratch, *copy = fresh + most;
+    float *fresh = row.scratch, *before = fresh + most;
     const uint8_t* source = row.source;
     if (row.source_channel != 1 || row.source_pixel != channels) {
-        auto* gathered = reinterpret_cast<uint8_t*>(copy + most);
+        auto* gathered = reinterpret_cast<uint8_t*>(before + most);
         switch (channels) {
             case 1: gather_bytes<1>(row, gathered); break;
             case 2: gather_bytes<2>(row, gathered); break;
@@ -171,23 +216,23 @@ void byte_row(const ByteRow& row, const float* weights, float limit, bool all, u
     }
     if (row.known && !__builtin_memcmp(source, row.kept, static_cast<size_t>(row.width) * channels)) {
         if (bits) __builtin_memset(bits, 0, static_cast<size_t>((row.width + 63) / 64) * 8);
-        return;
+        return false;
     }
     for (int x = 0, word = 0; x < row.width; x += 64, word++) {
         const int pixels = row.width - x < 64 ? row.width - x : 64;
         const ptrdiff_t first = static_cast<ptrdiff_t>(x) * channels;
-        const size_t length = static_cast<size_t>(pixels) * channels;
+        float* stored = row.stored + x * row.stored_pixel;
         uint64_t moved = 0;
+        const size_t length = static_cast<size_t>(pixels) * channels;
         if (!row.known || __builtin_memcmp(source + first, row.kept + first, length)) {
-            switch (channels) {
-                case 1: look_up<1>(row, source + first, fresh, pixels); break;
-                case 2: look_up<2>(row, source + first, fresh, pixels); break;
-                case 3: look_up<3>(row, source + first, fresh, pixels); break;
-                default: look_up<4>(row, source + first, fresh, pixels); break;
-            }
-            moved = take_pixels(fresh, row.stored + x * row.stored_pixel, row.stored_pixel, pixels, channels, weights, limit, all, copy);
+            floats_of(row, source + first, fresh, pixels);
+            if (row.mirrors) floats_of(row, row.mirror + first, before, pixels);  // what is stored, and nearer
+            moved = take_pixels(fresh, row.mirrors ? before : nullptr, stored, row.stored_pixel, pixels, channels, weights, limit, all, before);
             if (row.kept) __builtin_memcpy(row.kept + first, source + first, length);
+            if (row.mirrors) keep_moved(row.mirror + first, source + first, moved, pixels, channels);
+            else if (row.mirror) __builtin_memcpy(row.mirror + first, source + first, length);
         }
         if (bits) bits[word] = moved;
     }
+    return true;
 }

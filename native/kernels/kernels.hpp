@@ -68,8 +68,12 @@ struct ByteRow {
     ptrdiff_t source_pixel, source_channel;  // bytes
     uint8_t* kept;                  // the last frame's row, its channels together; null: none is kept
     bool known;                     // pixels whose bytes are those kept have not moved
+    uint8_t* mirror;                // the bytes of what is stored, or where they go; null: nowhere
+    bool mirrors;                   // they are there
     const float* table;             // (channels, 256): what a byte stands for
     const int32_t* order;           // of each channel, where the source has it
+    const float *factors, *shifts;  // of 64 pixels: the table is byte * factor - shift; null: no table; no shifts
+    bool swapped;                   // with factors: the first and the third channel are; else all are where they were
     float* stored;                  // the map's row
     ptrdiff_t stored_pixel;
     int width, channels;            // at most kMostByteChannels
@@ -97,7 +101,8 @@ struct Kernels {
     // A dense frame passes all = true: every pixel is stored and every bit set; bits may then be null.
     void (*input_row)(const InputRow&, const float* weights, float limit, bool all, uint64_t* bits);
     // The same with a row of bytes: stores and marks what input_row would, given the floats of the table. Keeps the row.
-    void (*byte_row)(const ByteRow&, const float* weights, float limit, bool all, uint64_t* bits);
+    // False: the bytes are those that were kept.
+    bool (*byte_row)(const ByteRow&, const float* weights, float limit, bool all, uint64_t* bits);
     void (*max_window)(float* out, const float* const* in, int count, int channels);
     void (*average_window)(float* out, const float* const* in, int count, int channels, float divisor);
     void (*affine)(float* out, const float* in, const float* scale, const float* shift, int channels);

@@ -143,15 +143,14 @@ void put(uint32_t wanted, float* const* fresh, float* const* stored, int channel
 }
 
 uint32_t cut(uint32_t wanted, float* const* fresh, float* const* stored, int channels, const float* weights, float limit) {
-    uint32_t moved = 0;
-    for (; wanted; wanted &= wanted - 1) {
-        const int m = __builtin_ctz(wanted);
+    uint32_t moved = 0;  // of all pixels first: whether one has moved cannot be foreseen, and none waits for another
+    for (uint32_t left = wanted; left; left &= left - 1) {
+        const int m = __builtin_ctz(left);
         const bool is_moved = weights ? beyond(fresh[m], stored[m], channels, weights, limit)
                                       : differs(fresh[m], stored[m], channels);
-        if (!is_moved) continue;
-        moved |= 1u << m;
-        copy_pixel(stored[m], fresh[m], channels);
+        moved |= static_cast<uint32_t>(is_moved) << m;
     }
+    put(moved, fresh, stored, channels);
     return moved;
 }
 

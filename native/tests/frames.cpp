@@ -1,5 +1,6 @@
 // Frames of bytes against the frames of floats that they stand for: the same bits in all maps, the same pixels recomputed.
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 #include "memory.hpp"
@@ -60,6 +61,20 @@ void edit(Random& random, Picture& p, const std::vector<Picture>& before) {
         default:
             for (size_t i = first; i < p.bytes.size() && i < first + 9u; i++) p.bytes[i] = static_cast<uint8_t>(random.whole(0, 255));
     }
+}
+
+// The arithmetic of pictures: scaled, and then shifted where there is a mean.
+std::vector<float> scales(Random& random, int channels) {
+    std::vector<float> table;
+    const bool shifted = random.one_in(2);
+    for (int c = 0; c < channels; c++) {
+        const float factor = random.pick({1.f, -1.f, 1.f / 255, 1.f / 58.395f / 255, random.normal()}), shift = shifted ? random.normal() : 0.f;
+        for (int b = 0; b < 256; b++) {
+            const float scaled = static_cast<float>(b) * factor;  // this file contracts nothing
+            table.push_back(shifted ? scaled - shift : scaled);
+        }
+    }
+    return table;
 }
 
 bool same_sets(const State& a, const State& b) {
@@ -132,9 +147,11 @@ void test_frames(uint64_t seed, const std::string& isa) {
     const Plan& plan = *model.plan;
     const Border& border = plan.inputs()[0];
     const Map& m = plan.checked(border.map);
-    std::vector<float> table = random.normals(static_cast<int64_t>(m.channels) * 256);
+    std::vector<float> table = random.one_in(2) ? scales(random, m.channels) : random.normals(static_cast<int64_t>(m.channels) * 256);
     std::vector<int32_t> order;
     for (int c = 0; c < m.channels; c++) order.push_back(random.whole(0, m.channels - 1));
+    if (random.one_in(2)) std::iota(order.begin(), order.end(), 0);
+    if (random.one_in(2) && m.channels >= 3) order[0] = 2, order[1] = 1, order[2] = 0;
     std::vector<Picture> pictures{{m.height, m.width, m.channels, std::vector<uint8_t>(static_cast<size_t>(m.height) * m.width * m.channels, 9)}};
     for (int i = 0; i < 9; i++) {
         pictures.push_back(pictures.back());
@@ -148,7 +165,7 @@ void test_frames(uint64_t seed, const std::string& isa) {
         for (State* state : {&bytes, &dense}) state->set_table(0, table, order);
     };
     tell();
-    const int64_t more = static_cast<int64_t>(pictures[0].bytes.size() + table.size() * 4);
+    const int64_t more = static_cast<int64_t>(2 * pictures[0].bytes.size() + table.size() * 4);
     for (const Picture& p : pictures) {
         const std::vector<float> values = floats_of(p, border, table, order);
         const float *source = values.data(), *none = nullptr;

@@ -216,10 +216,12 @@ class State:
     def step(
         self,
         inputs: Sequence[Floats | None],
-        outputs: list[Floats] = [],
+        outputs: Sequence[Floats | None] = [],
         frames: Sequence[NDArray[np.uint8] | None] = [],
+        moved_only: bool = False,
     ) -> None:
-        """outputs: arrays to write to, where the state is dense-only and the plan sealed so; none: they are dropped.
+        """outputs: arrays to write to, one per output, where the state is a stream's, of which some may be None, or
+        dense-only and the plan sealed so; none: they are dropped. moved_only: of a stream only what changed is written.
         frames: of an input that has a table, instead of its array in `inputs`; of any strides."""
     def read(self, output: int, array: Floats) -> None: ...
     def reset(self) -> None: ...

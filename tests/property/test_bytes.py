@@ -124,7 +124,7 @@ def run_bytes(draft: Draft, seed: int, isa: str, threads: int, wrong: bool = Fal
                 table[0, one.frames[0][0, 0, one.order[0]]] += 1
             taker.set_table(i, table, one.order)
             dense_taker.set_table(i, table, one.order)
-    kept = sum(one.frames[0].size + one.table.nbytes for one, fits in zip(given, takes, strict=True) if fits)
+    kept = sum(2 * one.frames[0].size + one.table.nbytes for one, fits in zip(given, takes, strict=True) if fits)
     taken = 0
     for step in range(STEPS):
         arrays = [to_user(g.floats(step), layout) for g, (_, layout) in zip(given, draft.inputs, strict=True)]

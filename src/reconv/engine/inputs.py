@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from reconv.engine.pixels import Feed, PixelArithmetic, as_picture, in_floats, takes_picture
+from reconv.engine.pixels import Feed, Picture, PixelArithmetic, as_picture, in_floats, takes_picture
 from reconv.errors import InputError, one_line
 from reconv.graph import TensorInfo
 
-__all__ = ["Inputs", "check", "check_feeds", "check_shapes", "declared_shapes"]
+__all__ = ["Form", "Inputs", "check", "check_feeds", "check_shapes", "declared_shapes"]
 
 Array = np.ndarray[Any, Any]
 Inputs: TypeAlias = Mapping[str, Array] | Array
@@ -66,6 +66,34 @@ def check_feeds(infos: Sequence[TensorInfo], inputs: Inputs, pixels: PixelArithm
         arrays[info.name] = array
     check_shapes(infos, {name: array.shape for name, array in arrays.items()})
     return arrays
+
+
+class Form:
+    """What inputs looked like that were found right: others that look the same need no second check.
+
+    Args:
+        feeds: these inputs, as `check_feeds` gave them.
+    """
+
+    def __init__(self, feeds: Mapping[str, Feed]) -> None:
+        self._parts = [
+            (name, feed.bytes.shape, feed.bytes.dtype, (feed.pixels, feed.dtype))
+            if isinstance(feed, Picture)
+            else (name, feed.shape, feed.dtype, None)
+            for name, feed in feeds.items()
+        ]
+
+    def feeds(self, inputs: Inputs) -> dict[str, Feed] | None:
+        """These inputs as `check_feeds` would give them; None: they look different."""
+        if type(inputs) is not dict or len(inputs) != len(self._parts):
+            return None
+        feeds: dict[str, Feed] = {}
+        for name, shape, dtype, picture in self._parts:
+            array = inputs.get(name)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                return None
+            feeds[name] = array if picture is None else Picture(array, *picture)
+        return feeds
 
 
 def check_shapes(infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -19,7 +19,7 @@ from reconv.engine.compiled import Compiled
 from reconv.engine.lower import Border
 from reconv.engine.pixels import Feed, Picture, PixelArithmetic, in_floats
 from reconv.engine.plain import FasterDense
-from reconv.engine.room import check_room, room
+from reconv.engine.room import check_room, no_room, room
 from reconv.engine.tail import TailMemory, TailStep, for_reading, same_bits
 from reconv.engine.tolerance import Profile
 from reconv.errors import ProfileError
@@ -114,8 +114,10 @@ class Item:
             InputError: memory ran out. After any error the next step is dense.
         """
         try:
-            with room("a step"):
-                return self._step(feeds)
+            return self._step(feeds)
+        except MemoryError as error:
+            self.reset()
+            raise no_room("a step", error) from error
         except BaseException:  # an interrupt too leaves the state half-way
             self.reset()
             raise
@@ -126,17 +128,18 @@ class Item:
         changed: set[str] = set() if self._started else set(compiled.constants)
         macs, dense = 0, not self._started
         if state is not None:
-            borders = compiled.lowered.outputs if self._dense_only else ()
-            targets = [np.empty(border.shape, np.float32) for border in borders]
+            borders = compiled.lowered.outputs
+            arrays = [np.empty(border.shape, np.float32) for border in borders]
             frame, pictures = self._feed(state, feeds)
-            state.step(frame, targets, pictures)
-            for border in compiled.lowered.outputs:
+            kept = self._share_outputs and all(border.name in self._given for border in borders)
+            state.step(frame, arrays, pictures, kept)
+            for border, array in zip(borders, arrays, strict=True):
                 moved = self._dense_only or state.changed(border.index)
-                found[border.name] = (
-                    targets[border.index] if self._dense_only else self._read(state, border, moved=moved)
-                )
                 if moved:
                     changed.add(border.name)
+                found[border.name] = array if moved or not kept else self._given[border.name]
+                if self._share_outputs:  # one that was given already is of its output's type
+                    found[border.name] = self._given[border.name] = for_reading(found[border.name])
             macs, dense = state.recomputed_macs, state.was_dense
             if dense and not self._dense_only and state.tolerance > 0:
                 self._weigh(state)
@@ -160,16 +163,6 @@ class Item:
         found.update(self.shared_constants or {name: np.array(value) for name, value in compiled.constants.items()})
         outputs = {i.name: self._give(i, found[i.name]) for i in compiled.graph.outputs}
         return ItemStep(outputs, frozenset(changed.intersection(outputs)), macs, dense)
-
-    def _read(self, state: _core.State, border: Border, *, moved: bool) -> Array:
-        """A result of the engine in a stream; one that was given already is of its output's type."""
-        if not moved and border.name in self._given:
-            return self._given[border.name]
-        array = np.empty(border.shape, np.float32)
-        state.read(border.index, array)
-        if self._share_outputs:
-            array = self._given[border.name] = for_reading(array)
-        return array
 
     def _pass(self, name: str, value: Array, changed: set[str]) -> Array:
         """An input that is an output."""

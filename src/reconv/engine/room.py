@@ -15,7 +15,7 @@ from pathlib import Path
 
 from reconv.errors import InputError, one_line
 
-__all__ = ["check_room", "memory_bytes", "room"]
+__all__ = ["check_room", "memory_bytes", "no_room", "room"]
 
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -52,4 +52,9 @@ def room(what: str) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise InputError(f"there is not enough memory for {what}: {one_line(error)}") from error
+        raise no_room(what, error) from error
+
+
+def no_room(what: str, error: MemoryError) -> InputError:
+    """What is raised where memory ran out for ``what``."""
+    return InputError(f"there is not enough memory for {what}: {one_line(error)}")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from reconv.engine.audit import Audit, Auditor
 from reconv.engine.batch import join, split
 from reconv.engine.habits import Habits
-from reconv.engine.inputs import Inputs
+from reconv.engine.inputs import Form, Inputs
 from reconv.engine.item import DenseItems, ItemStep
 from reconv.engine.overlay import recomputed_map, stale_pixels
 from reconv.engine.paced import PacedItem
@@ -84,6 +84,7 @@ class Stream:
         self._items: list[PacedItem] = []
         self._joined: dict[str, Any] = {}  # the outputs of the last batch, where they are shared
         self._held: DenseItems | None = None
+        self._form: tuple[Form, int] | None = None  # of the last inputs that were checked, and their items
         self._last = Step()
         self._closed = False
         self._lock = threading.Lock()
@@ -103,7 +104,7 @@ class Stream:
         with self._lock:
             self._check_open()
             start = time.perf_counter()
-            return self._advance(self._model.prepare(inputs, self._held, self._pixels), start)
+            return self._advance(self._prepare(inputs), start)
 
     def advance(self, work: Work) -> dict[str, Any]:
         """As a call, with inputs that were prepared. For `reconv.reuse`."""
@@ -116,6 +117,17 @@ class Stream:
         move that of each by itself. For `reconv.reuse`."""
         tolerance = self._given_tolerance
         return Stream(self._model, tolerance, self._profile, may_keep, pixels=self._pixels, habits=self._habits)
+
+    def _prepare(self, inputs: Inputs) -> Work:
+        """Checked inputs; such as the last ones are not checked again."""
+        if self._form is not None and self._held is not None:
+            form, items = self._form
+            feeds = form.feeds(inputs)
+            if feeds is not None:
+                return self._model.work(feeds, items, self._held)
+        work = self._model.prepare(inputs, self._held, self._pixels)
+        self._form = Form(work.arrays), work.items
+        return work
 
     def _advance(self, work: Work, start: float) -> dict[str, Any]:
         if self._held is not work.dense or len(self._items) != work.items:

@@ -7,6 +7,7 @@ class that overlap by more than 0.45 with a better one are dropped.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,18 +42,23 @@ class Yolox(BoxRecipe):
 
     def _candidates(self, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Boxes (N, 4) as x, y, width, height in input pixels, scores (N,) and classes (N,), from `LIKELY` up."""
-        boxes, scores, classes, offset = [], [], [], 0
+        (keep,) = np.nonzero(rows[:, 4] >= LIKELY)  # class scores are at most 1, and most cells end here
+        score = rows[keep, 4:5] * rows[keep, 5:]
+        best = score.max(1, initial=0)
+        likely = best >= LIKELY
+        keep, score, best = keep[likely], score[likely], best[likely]
+        part, (cell, stride) = rows[keep, :4], self._grid
+        extent = np.exp(part[:, 2:]) * stride[keep]
+        corner = (part[:, :2] + cell[keep]) * stride[keep] - extent / 2
+        return np.concatenate([corner, extent], 1).astype(np.float64), best, score.argmax(1)
+
+    @cached_property
+    def _grid(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Of each row of the output: its cell (N, 2) as x, y, and its stride (N, 1)."""
+        cells, strides = [], []
         for stride in STRIDES:
             height, width = self.size[0] // stride, self.size[1] // stride
-            part, offset = rows[offset : offset + height * width], offset + height * width
-            (keep,) = np.nonzero(part[:, 4] >= LIKELY)  # class scores are at most 1, and most cells end here
-            score = part[keep, 4:5] * part[keep, 5:]
-            likely = score.max(1, initial=0) >= LIKELY
-            keep, score = keep[likely], score[likely]
-            part = part[keep]
-            cell = np.stack([keep % width, keep // width], 1)
-            extent = np.exp(part[:, 2:4]) * stride
-            boxes.append(np.concatenate([(part[:, :2] + cell) * stride - extent / 2, extent], 1))
-            scores.append(score.max(1, initial=0))
-            classes.append(score.argmax(1))
-        return np.concatenate(boxes).astype(np.float64), np.concatenate(scores), np.concatenate(classes)
+            index = np.arange(height * width)
+            cells.append(np.stack([index % width, index // width], 1))
+            strides.append(np.full((len(index), 1), stride))
+        return np.concatenate(cells), np.concatenate(strides)

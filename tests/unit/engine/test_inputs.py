@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 
-from reconv.engine.inputs import check, check_shapes, declared_shapes
+from reconv.engine.inputs import Form, check, check_feeds, check_shapes, declared_shapes
+from reconv.engine.pixels import Picture, PixelArithmetic
 from reconv.errors import InputError
 from reconv.graph import TensorInfo
 from tests.unit.small import Array
@@ -72,3 +74,40 @@ def test_declared_shapes() -> None:
         declared_shapes([IMAGE])
     with pytest.raises(InputError, match="any shape has free sizes: pass shapes="):
         declared_shapes([TensorInfo("x", F32, (), has_rank=False)])
+
+
+def test_inputs_that_look_like_the_last_ones_are_taken_as_they_are() -> None:
+    infos = [TensorInfo("x", np.dtype(np.float32), (1, 3, None, None)), TensorInfo("k", np.dtype(np.int64), (2,))]
+    pixels = PixelArithmetic(scale=2.0)
+    given: dict[str, Array] = {"x": np.zeros((4, 5, 3), np.uint8), "k": np.zeros(2, np.int64)}
+    form = Form(check_feeds(infos, given, pixels))
+    others: dict[str, Array] = {"x": np.ones((4, 5, 3), np.uint8), "k": np.ones(2, np.int64)}
+    feeds, checked = form.feeds(others), check_feeds(infos, others, pixels)
+    assert feeds is not None
+    assert list(feeds) == list(checked)
+    assert feeds["k"] is others["k"]
+    picture, expected = feeds["x"], checked["x"]
+    assert isinstance(picture, Picture)
+    assert isinstance(expected, Picture)
+    assert picture.bytes is others["x"]
+    assert (picture.pixels, picture.dtype, picture.shape) == (expected.pixels, expected.dtype, expected.shape)
+    others_too: Any = (
+        {**others, "x": np.ones((5, 4, 3), np.uint8)},
+        {**others, "x": np.ones((4, 5, 3), np.int8)},
+        {**others, "k": [1, 1]},
+        {**others, "y": others["k"]},
+        {"x": others["x"]},
+        {"x": others["x"], "other": others["k"]},
+        others["x"],
+    )
+    for different in others_too:
+        assert form.feeds(different) is None
+
+
+def test_what_inputs_looked_like_keeps_none_of_them() -> None:
+    frame = np.zeros((4, 5, 3), np.uint8)
+    infos = [TensorInfo("x", np.dtype(np.float32), (1, 3, None, None))]
+    form, gone = Form(check_feeds(infos, {"x": frame}, PixelArithmetic())), weakref.ref(frame)
+    del frame
+    assert gone() is None
+    assert form.feeds({}) is None
