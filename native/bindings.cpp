@@ -318,7 +318,7 @@ void bind_state(nb::module_& m) {
         }, "input"_a, "table"_a, "order"_a)
         .def("step", [](State& s, const std::vector<std::optional<Floats>>& inputs,
                         const std::vector<std::optional<nb::ndarray<float, nb::c_contig, nb::device::cpu>>>& outputs,
-                        const std::vector<std::optional<Picture>>& frames, bool moved_only) {
+                        const std::vector<std::optional<Picture>>& frames, const std::vector<int>& slots) {
             const Plan& plan = s.plan();
             if (inputs.size() != plan.inputs().size()) throw std::invalid_argument("one array per input is needed");
             const std::vector<ByteFrame> pictures = frames_of(plan, frames);
@@ -337,8 +337,9 @@ void bind_state(nb::module_& m) {
                 targets.push_back(outputs[i] ? outputs[i]->data() : nullptr);
             }
             nb::gil_scoped_release release;
-            s.step(sources, targets, pictures, moved_only);
-        }, "inputs"_a, "outputs"_a = nb::list(), "frames"_a = nb::list(), "moved_only"_a = false)
+            s.step(sources, targets, pictures, slots);
+        }, "inputs"_a, "outputs"_a = nb::list(), "frames"_a = nb::list(), "slots"_a = nb::list())
+        .def("renew", &State::renew, "output"_a, "slot"_a)
         .def("read", [](const State& s, int output, nb::ndarray<float, nb::c_contig, nb::device::cpu> array) {
             if (output < 0 || output >= static_cast<int>(s.plan().outputs().size())) throw std::invalid_argument("no such output");
             if (static_cast<int64_t>(array.size()) != count_of(s.plan(), s.plan().outputs()[output]))

@@ -118,12 +118,14 @@ void State::profile(bool on) {
     std::fill(op_seconds_.begin(), op_seconds_.end(), 0.0);
 }
 
-void State::step(std::span<const float* const> sources, std::span<float* const> targets, std::span<const ByteFrame> frames, bool moved_only) {
+void State::step(std::span<const float* const> sources, std::span<float* const> targets, std::span<const ByteFrame> frames,
+                 std::span<const int> slots) {
     if (sources.size() != plan_->inputs().size()) throw std::invalid_argument("one array per input is needed");
     const size_t wanted = dense_only_ && !dense_->work.stores ? 0 : plan_->outputs().size();
     if (!targets.empty() && targets.size() != wanted)
         throw std::invalid_argument(wanted ? "one array per output is needed" : "outputs are to be read after the step");
     if (dense_only_ && std::find(targets.begin(), targets.end(), nullptr) != targets.end()) throw std::invalid_argument("one array per output is needed");
+    if (!slots.empty() && (dense_only_ || slots.size() != targets.size() || slots_.empty())) throw std::invalid_argument("one slot per array is needed, and renewed");
     check_frames(frames);
     Threads::Session team(*threads_);
     team.reserve(plan_->scratch_floats(dense_only_));
@@ -143,9 +145,7 @@ void State::step(std::span<const float* const> sources, std::span<float* const> 
         run_op(op, team);
         op_seconds_[op] += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
-    for (size_t i = 0; i < targets.size(); i++)
-        if (const int o = static_cast<int>(i); targets[i] && (!moved_only || changed(o)))
-            store_rows(o, targets[i], 0, memory_.map(plan_->outputs()[i].map).height, &team);
+    store_targets(targets, slots, team);
     ready_ = !was_dense_ || tolerance_ == 0.f || estimate();
 }
 
@@ -323,6 +323,64 @@ void State::dispatch_slices(const Op& op, const Task& whole, int slices, Threads
 void State::read(int output, float* array) const {
     if (dense_only_ && dense_->work.stores) throw std::invalid_argument("the step has stored the outputs");
     store_rows(output, array, 0, memory_.map(plan_->outputs().at(output).map).height, nullptr);
+}
+
+void State::renew(int output, int slot) {
+    if (dense_only_) throw std::invalid_argument("a dense-only state has no slots");
+    if (output < 0 || output >= static_cast<int>(plan_->outputs().size()) || slot < 0 || slot > 1) throw std::invalid_argument("no such slot");
+    if (slots_.empty()) {
+        int64_t words = 0;
+        const auto map_of = [this](size_t o) -> const Map& { return memory_.map(plan_->outputs()[o].map); };
+        for (size_t o = 0; o < plan_->outputs().size(); o++) words += 2 * static_cast<int64_t>(map_of(o).height) * words_for(map_of(o).width);
+        slot_words_.assign(static_cast<size_t>(words), 0);
+        bytes_ += words * 8;
+        slots_.resize(plan_->outputs().size());
+        uint64_t* next = slot_words_.data();
+        for (size_t o = 0; o < slots_.size(); o++)
+            for (Bits& bits : slots_[o]) {
+                bits = {next, map_of(o).height, map_of(o).width, words_for(map_of(o).width)};
+                bits.fill();
+                next += static_cast<int64_t>(bits.height) * bits.row_words;
+            }
+    }
+    slots_[static_cast<size_t>(output)][static_cast<size_t>(slot)].fill();
+}
+
+void State::store_targets(std::span<float* const> targets, std::span<const int> slots, Threads::Session& team) {
+    for (size_t i = 0; i < slots_.size(); i++)
+        for (const Bits& bits : slots_[i]) bits.unite(stale_[memory_.map(plan_->outputs()[i].map).stale]);
+    for (size_t i = 0; i < targets.size(); i++) {
+        const int output = static_cast<int>(i), height = memory_.map(plan_->outputs()[i].map).height;
+        if (!targets[i] || (!slots.empty() && !changed(output))) continue;
+        if (slots.empty()) {
+            store_rows(output, targets[i], 0, height, &team);
+            continue;
+        }
+        const Bits& moved = slots_[i].at(static_cast<size_t>(slots[i]));
+        if (moved.count() * 2 > static_cast<int64_t>(moved.height) * moved.width) store_rows(output, targets[i], 0, height, &team);
+        else store_moved(output, targets[i], moved, team);
+        moved.clear();
+    }
+}
+
+void State::store_moved(int output, float* array, const Bits& moved, Threads::Session& team) {
+    const Border& border = plan_->outputs()[static_cast<size_t>(output)];
+    const Map& m = memory_.map(border.map);
+    const int band = plan_->band_rows(m.width);
+    for (int y = 0; y < m.height; y += band) {
+        runs_.clear();
+        const int64_t pixels = collect_runs(moved, y, std::min(y + band, m.height), runs_);
+        constexpr size_t kRuns = 32;  // of a piece
+        std::atomic<size_t> next{0};
+        const auto work = [&](float*) {
+            for (size_t first; (first = next.fetch_add(kRuns, std::memory_order_relaxed)) < runs_.size();)
+                for (size_t r = first; r < std::min(first + kRuns, runs_.size()); r++)
+                    plan_->kernels().export_row(array + runs_[r].y * border.strides[0] + runs_[r].x0 * border.strides[1], border.strides[1], border.strides[2],
+                                                memory_.pixel(border.map, runs_[r].y, runs_[r].x0), m.pixel_stride, runs_[r].x1 - runs_[r].x0, m.channels);
+        };
+        if (pixels * m.channels < kShare) work(nullptr);
+        else team.run(std::ref(work));
+    }
 }
 
 // team: null where no step is under way; alone: on this thread, whatever there is to do

@@ -24,11 +24,14 @@ public:
     State& operator=(const State&) = delete;
 
     // One frame: sources[i] is the user's array of input i, and targets[i] that of output i, while the threads are awake: of
-    // a stream where it is not null, and moved_only: where it changed; of a dense-only state where the plan stores outputs
-    // as they come, and without targets it drops them. Where frames[i] has data, input i is read from it and sources[i] may
-    // be null. Not to be called by two threads at once.
+    // a stream where it is not null, of a dense-only state where the plan stores outputs as they come, and without targets
+    // it drops them. Where frames[i] has data, input i is read from it and sources[i] may be null. slots, of a stream:
+    // targets are stored where the output changed, and of targets[i] as the array of slot slots[i] only the pixels that
+    // moved since it was stored last. Not to be called by two threads at once.
     void step(std::span<const float* const> sources, std::span<float* const> targets = {}, std::span<const ByteFrame> frames = {},
-              bool moved_only = false);
+              std::span<const int> slots = {});
+    // The slot's array is another one now: all of it is to be stored. An output has two slots.
+    void renew(int output, int slot);
     // Input i may be frames of bytes from now on: table (channels, 256) says what a byte of each channel stands for, order
     // where in the frame a channel is. The results are those of the floats, bit for bit.
     void set_table(int input, std::span<const float> table, std::span<const int32_t> order);
@@ -87,6 +90,8 @@ private:
     bool load_bytes(int input, int first, int last, float* scratch);
     void load_rows(int input, const float* source, int first, int last, Threads::Session& team);
     bool load_rows(int input, const float* source, int first, int last, float* scratch);
+    void store_targets(std::span<float* const> targets, std::span<const int> slots, Threads::Session& team);
+    void store_moved(int output, float* array, const Bits& moved, Threads::Session& team);
     void store_rows(int output, float* array, int first, int last, Threads::Session* team, bool alone = false) const;
     void run_op(int op, Threads::Session& team);
     void run_dense(std::span<const float* const> sources, std::span<float* const> targets, Threads::Session& team);
@@ -125,6 +130,8 @@ private:
     std::vector<Bits> op_inputs_;
     std::vector<float> weights_;
     std::vector<Cut> cuts_;                                // by map
+    std::vector<std::array<Bits, 2>> slots_;               // by output: what moved since a slot's array was stored; or empty
+    std::vector<uint64_t> slot_words_;
     std::vector<ByteInput> byte_inputs_;                   // by input; empty until one takes bytes
     std::span<const ByteFrame> frames_;                    // of this step
     bool ready_ = false, was_dense_ = false, profiling_ = false;

@@ -218,11 +218,15 @@ class State:
         inputs: Sequence[Floats | None],
         outputs: Sequence[Floats | None] = [],
         frames: Sequence[NDArray[np.uint8] | None] = [],
-        moved_only: bool = False,
+        slots: Sequence[int] = [],
     ) -> None:
         """outputs: arrays to write to, one per output, where the state is a stream's, of which some may be None, or
-        dense-only and the plan sealed so; none: they are dropped. moved_only: of a stream only what changed is written.
-        frames: of an input that has a table, instead of its array in `inputs`; of any strides."""
+        dense-only and the plan sealed so; none: they are dropped.
+        frames: of an input that has a table, instead of its array in `inputs`; of any strides.
+        slots: of a stream, 0 or 1 per output: its array is written to where the output changed, and then only those
+        pixels of it that moved since it was written to last as the array of that slot."""
+    def renew(self, output: int, slot: int) -> None:
+        """The slot has another array from now on, all of which is to be written. To be said of a slot's first, too."""
     def read(self, output: int, array: Floats) -> None: ...
     def reset(self) -> None: ...
     @property

@@ -20,6 +20,7 @@ from reconv.engine.lower import Border
 from reconv.engine.pixels import Feed, Picture, PixelArithmetic, in_floats
 from reconv.engine.plain import FasterDense
 from reconv.engine.room import check_room, no_room, room
+from reconv.engine.shared import SharedOutputs
 from reconv.engine.tail import TailMemory, TailStep, for_reading, same_bits
 from reconv.engine.tolerance import Profile
 from reconv.errors import ProfileError
@@ -70,6 +71,7 @@ class Item:
         self._memory = TailMemory(compiled.tail, may_keep, share=share) if compiled.tail and not dense_only else None
         self._passed: dict[str, Array] = {}
         self._given: dict[str, Array] = {}  # where outputs are shared: the last, and what the tail reads of the engine
+        self._shared = SharedOutputs(self.state, compiled.lowered.outputs) if share and self.state is not None else None
         self.shared_constants: dict[str, Any] = {}
         if share:
             types = {info.name: info.dtype for info in compiled.graph.outputs}
@@ -87,14 +89,17 @@ class Item:
     def bytes(self) -> int:
         """Bytes held: the native state, outputs that are inputs or shared, and what is kept of the tail."""
         memory = self._memory
-        kept = {id(array): array.nbytes for array in self._kept()}  # one that is kept for several reasons is there once
+        # one that is kept for several reasons is there once
+        kept = {id(owner): owner.nbytes for owner in map(_owner, self._kept())}
         for value in () if memory is None else memory.outputs.values():
-            kept.pop(id(value), None)  # the memory counts it
+            kept.pop(id(_owner(value)), None)  # the memory counts it
         return (self.state.bytes if self.state else 0) + sum(kept.values()) + (memory.bytes if memory else 0)
 
     def _kept(self) -> Iterator[Array]:
         for arrays in (self._passed, self._given, self.shared_constants):
             yield from arrays.values()
+        if self._shared is not None:
+            yield from self._shared.kept()
 
     def reset(self) -> None:
         """Forget: the next step is dense."""
@@ -102,6 +107,8 @@ class Item:
             self.state.reset()
         if self._memory is not None:
             self._memory.forget()
+        if self._shared is not None:
+            self._shared.forget()
         self._passed, self._given = {}, {}
         self._started = False
 
@@ -128,18 +135,24 @@ class Item:
         changed: set[str] = set() if self._started else set(compiled.constants)
         macs, dense = 0, not self._started
         if state is not None:
-            borders = compiled.lowered.outputs
-            arrays = [np.empty(border.shape, np.float32) for border in borders]
+            borders, shared = compiled.lowered.outputs, self._shared
             frame, pictures = self._feed(state, feeds)
-            kept = self._share_outputs and all(border.name in self._given for border in borders)
-            state.step(frame, arrays, pictures, kept)
+            if shared is not None:
+                arrays, slots = shared.targets()
+                state.step(frame, arrays, pictures, slots)
+            else:
+                arrays = [np.empty(border.shape, np.float32) for border in borders]
+                state.step(frame, arrays, pictures)
             for border, array in zip(borders, arrays, strict=True):
                 moved = self._dense_only or state.changed(border.index)
                 if moved:
                     changed.add(border.name)
-                found[border.name] = array if moved or not kept else self._given[border.name]
-                if self._share_outputs:  # one that was given already is of its output's type
-                    found[border.name] = self._given[border.name] = for_reading(found[border.name])
+                found[border.name] = array
+                if shared is not None and moved:
+                    shared.take(border.index)
+                    self._given[border.name] = for_reading(array)
+                if shared is not None:  # one that was given already is of its output's type
+                    found[border.name] = self._given[border.name]
             macs, dense = state.recomputed_macs, state.was_dense
             if dense and not self._dense_only and state.tolerance > 0:
                 self._weigh(state)
@@ -248,6 +261,11 @@ class DenseItems:
         with self._lock:
             if len(self._idle) < self.compiled.threads.count:
                 self._idle.append(item)
+
+
+def _owner(array: Array) -> Array:
+    """The array that has the memory of this one."""
+    return array.base if isinstance(array.base, np.ndarray) else array
 
 
 def _typed(value: Any, dtype: np.dtype[Any]) -> Any:

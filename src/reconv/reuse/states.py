@@ -341,11 +341,11 @@ def _passed_bytes(work: Work) -> int:
 
 
 def _picture_bytes(compiled: Compiled) -> int:
-    """What a state may keep of frames of bytes: the last one, and the table that makes it floats, of each input."""
+    """What a state may keep of frames of bytes, of each input: the last one, what is stored as bytes, the table."""
     if not compiled.runs_plan:
         return 0
     sizes = [compiled.lowered.plan.size(border.map) for border in compiled.lowered.inputs]
-    return sum(h * w * c + c * TABLE_BYTES for h, w, c in sizes if c <= MOST_CHANNELS)
+    return sum(2 * h * w * c + c * TABLE_BYTES for h, w, c in sizes if c <= MOST_CHANNELS)
 
 
 class PooledStream:

@@ -135,22 +135,32 @@ def test_a_batch_is_shared_as_well() -> None:
     assert shared(frame())["y"].shape[0] == 1
 
 
+def _native_bytes(stream: Any) -> list[int]:
+    return [item.state.bytes for item in stream._items]
+
+
 @pytest.mark.parametrize(("kind", "batch"), [("floats", 1), ("floats", 2), ("halves", 1)])
 def test_what_is_kept_is_counted_once_and_let_go(kind: str, batch: int) -> None:
     model, x = _model(kind)
     x = np.concatenate([x] * batch)
     shared, own = model.stream(share_outputs=True), model.stream()
-    for _ in range(3):
+    for step in range(3):
         outputs = shared(x)
         own(x)
         sizes = {name: value.nbytes for name, value in outputs.items()}
-        more = sizes["y"] + batch * outputs["five"].nbytes // outputs["five"].shape[0]  # top and x are kept anyway
-        more += 2 * sizes["y"] * (kind == "halves")  # the tail reads it in float32
+        halves = kind == "halves"
+        more = batch * outputs["five"].nbytes // outputs["five"].shape[0]  # top and x are kept anyway
+        # y, and in halves what the engine gives of it, as an output and for the tail, in float32; the arrays for the
+        # next step are there from the second one on
+        more += (sizes["y"] + 4 * sizes["y"] * (2 if step else 1)) if halves else sizes["y"] * (2 if step else 1)
+        bits = sum(_native_bytes(shared)) - sum(_native_bytes(own))  # what moved, of each array: rows of words
+        assert 0 < bits <= batch * (1 + halves) * 2 * 8 * outputs["y"].shape[2]
+        more += bits
         joined = sum(sizes.values()) if batch > 1 else 0
         assert shared.state_bytes == own.state_bytes + more + joined
     shared.reset()
     own.reset()
-    assert shared.state_bytes <= own.state_bytes + sizes["five"]
+    assert shared.state_bytes <= own.state_bytes + sizes["five"] + bits
     assert shared(x)["y"] is not outputs["y"]
 
 
@@ -170,6 +180,56 @@ def test_plain_steps_and_audits_share_what_they_can() -> None:
         assert outputs["five"] is constant
     assert plain > 5
     assert audited > 0
+
+
+def _addresses(outputs: list[dict[str, Any]]) -> set[int]:
+    return {each["y"].__array_interface__["data"][0] for each in outputs}
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.2])
+def test_memory_that_nobody_holds_is_written_to_again(tolerance: float) -> None:
+    model = load(cnn())
+    shared, own = model.stream(tolerance, share_outputs=True), model.stream(tolerance)
+    x, addresses = frame(), set()
+    for step in range(12):  # the last answer is held while the next is made, as a loop does
+        x = x if step == 5 else _next(x) if step % 3 else frame(seed=step)
+        answer = shared(x)
+        assert _same(answer, own(x))
+        addresses |= _addresses([answer])
+    assert len(addresses) == 2
+
+
+@pytest.mark.parametrize("hold", [lambda y: y, lambda y: y[0, :1], memoryview, lambda y: [y.T]])
+def test_memory_that_somebody_holds_stays_what_it_is(hold: Any) -> None:
+    stream, x = load(cnn()).stream(share_outputs=True), frame()
+    held, copies = [], []
+    for step in range(6):
+        x = _next(x)
+        y = stream(x)["y"]
+        if step != 2:
+            held.append(hold(y))
+            copies.append(np.array(hold(y)))
+        del y
+    assert all(np.array_equal(np.array(each), copy) for each, copy in zip(held, copies, strict=True))
+
+
+def test_without_a_count_of_references_to_trust_every_array_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconv.engine.shared._references", None)
+    shared, own, x = (model := load(cnn())).stream(share_outputs=True), model.stream(), frame()
+    for _ in range(5):
+        x = _next(x)
+        answer = shared(x)
+        assert _same(answer, own(x))
+        held = answer["y"]
+        assert np.array_equal(held, model.run(x)["y"])
+
+
+def test_a_free_interpreter_has_no_count_to_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reconv.engine import shared
+
+    assert shared._counter() is not None
+    monkeypatch.setattr("sys._is_gil_enabled", lambda: False, raising=False)
+    assert shared._counter() is None
 
 
 def test_after_a_failure_nothing_old_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
