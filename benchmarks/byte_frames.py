@@ -166,8 +166,9 @@ def _paths(options: Options, clip: ClipInputs, threads: int, chosen: Chosen, tun
     taking_part = [name for name in RIVALS if not PEERS[name].missing()]
     rivals = {PEERS[name].title: name for name in (taking_part[:1] if options.tiny else taking_part)}
     ways = {
-        BYTES: ("bytes", chosen.profile),
-        f"{BYTES}, one tolerance": ("bytes", chosen.single),
+        BYTES: ("shared", chosen.profile),  # outputs are decoded and dropped
+        f"{BYTES}, outputs its own": ("bytes", chosen.profile),
+        f"{BYTES}, one tolerance": ("shared", chosen.single),
         "stream of floats": ("floats", chosen.profile),
         **{title: (way, Profile(0.0)) for title, way in rivals.items()},
     }

@@ -54,7 +54,7 @@ void State::slide(int storage, int base, int end) {
 void State::run_job(const Job& job, int first, int last, Threads::Session& team) {
     runs_.clear();
     const Map& o = memory_.map(job.out);
-    for (int y = first; y < last; y++) runs_.push_back({y, 0, o.width});
+    for (int y = first; y < last; y++) runs_.push_back({y, 0, o.width, static_cast<int64_t>(y - first) * o.width});
     const int64_t pixels = static_cast<int64_t>(last - first) * o.width;
     recomputed_macs_ += job.macs / job.height * (last - first);
     dispatch(*job.op, {}, pixels, job.fused, team);

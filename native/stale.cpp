@@ -73,6 +73,7 @@ void Bits::unite(const Bits& other) const {
 }
 
 void spread(const Bits& in, const Bits& out, const Window& w, std::span<uint64_t> scratch) {
+    if (w.pointwise() && in.height == out.height && in.width == out.width) return out.unite(in);
     const int n = in.row_words;
     // the shifted row is as long as the widest reach of the strided output
     const int reach = std::max(n, words_for(out.width * w.stride_x)) + 1;
@@ -138,14 +139,14 @@ int64_t collect_runs(const Bits& bits, int first, int last, std::vector<Run>& ru
                 const int ones = std::countr_one(word);
                 at += ones;
                 if (at >= 64) break;
-                runs.push_back({y, open, i * 64 + at});
+                runs.push_back({y, open, i * 64 + at, total});
                 total += i * 64 + at - open;
                 open = -1;
                 word >>= ones;
             }
         }
         if (open >= 0) {
-            runs.push_back({y, open, bits.width});
+            runs.push_back({y, open, bits.width, total});
             total += bits.width - open;
         }
     }

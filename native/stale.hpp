@@ -26,6 +26,8 @@ inline int words_for(int width) { return (width + 63) / 64; }
 
 struct Window {
     int kernel_y = 1, kernel_x = 1, stride_y = 1, stride_x = 1, pad_y = 0, pad_x = 0, dilation_y = 1, dilation_x = 1;
+
+    bool pointwise() const { return kernel_y == 1 && kernel_x == 1 && stride_y == 1 && stride_x == 1 && pad_y == 0 && pad_x == 0; }
 };
 
 // out |= the pixels whose window touches a stale pixel of in. `row` is scratch of at least 3 * in.row_words + 3 words.
@@ -37,9 +39,10 @@ struct Taps {
 };
 void spread(const Bits& in, const Bits& out, const Taps& taps, std::span<uint64_t> row);
 
-// A horizontal run of pixels: row y, columns [x0, x1).
+// A horizontal run of pixels: row y, columns [x0, x1); of a list, `before` pixels are in the runs ahead of it.
 struct Run {
     int y, x0, x1;
+    int64_t before = 0;
 };
 
 // Appends the runs of the rows [first, last) in row-major order and returns the number of their pixels. `runs` should have

@@ -198,7 +198,7 @@ void State::run_op(int index, Threads::Session& team) {
     Cutoff cutoff;
     int64_t pixels = 0;
     if (was_dense_) {
-        for (int y = 0; y < o.height; y++) runs_.push_back({y, 0, o.width});
+        for (int y = 0; y < o.height; y++) runs_.push_back({y, 0, o.width, static_cast<int64_t>(y) * o.width});
         pixels = static_cast<int64_t>(o.height) * o.width;
         todo_[index].fill();
         if (front >= 0) todo_[front].fill();
@@ -262,38 +262,39 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
     // The caller takes pieces from the front and the others from the back: a member's pixels lie near those that it wrote
     // of the op before, which its own cache still holds.
     std::atomic<int> taken{0}, front{0}, back{0};
+    const auto run_at = [&](int64_t pixel) {
+        const auto after = std::upper_bound(runs_.begin(), runs_.end(), pixel, [](int64_t p, const Run& run) { return p < run.before; });
+        return static_cast<size_t>(after - runs_.begin()) - 1;
+    };
+    // Where a piece begins: short runs are not divided, for what is left over of one would be computed by itself.
+    const auto begin_of = [&](int p) {
+        const int64_t pixel = p * piece;
+        if (pixel >= pixels) return pixels;
+        const Run& run = runs_[run_at(pixel)];
+        return (run.x1 - run.x0) * 2 <= piece ? run.before : pixel;
+    };
     const auto work = [&](float* scratch) {
         const bool forward = scratch == whole.scratch;
-        size_t run = 0;
-        int64_t before = 0;  // pixels in the runs ahead of `run`
         while (taken.fetch_add(1, std::memory_order_relaxed) < pieces) {
             const int p = forward ? front.fetch_add(1, std::memory_order_relaxed)
                                   : pieces - 1 - back.fetch_add(1, std::memory_order_relaxed);
-            int64_t first = p * piece;
-            const int64_t last = std::min(first + piece, pixels);
-            while (before + runs_[run].x1 - runs_[run].x0 <= first) before += runs_[run].x1 - runs_[run].x0, run++;
-            while (before > first) run--, before -= runs_[run].x1 - runs_[run].x0;
-            size_t at = run;
-            int64_t start = before;
-            while (first < last) {
-                const Run& whole = runs_[at];
-                const int64_t length = whole.x1 - whole.x0;
-                if (first == start && start + length <= last) {  // as many whole runs as the piece holds, in one call
-                    const size_t from = at;
-                    while (first < last && start + (runs_[at].x1 - runs_[at].x0) <= last) {
-                        start += runs_[at].x1 - runs_[at].x0;
-                        first = start;
-                        at++;
-                        if (at == runs_.size()) break;
-                    }
-                    op.run({memory_, &plan_->kernels(), std::span<const Run>(runs_).subspan(from, at - from), cutoff, scratch, false, fused});
+            int64_t first = begin_of(p);
+            const int64_t last = begin_of(p + 1);
+            for (size_t at = run_at(first); first < last;) {
+                const Run& run = runs_[at];
+                const int64_t end = run.before + run.x1 - run.x0;
+                if (first == run.before && end <= last) {  // as many whole runs as the piece holds, in one call
+                    const size_t until = last == pixels ? runs_.size() : run_at(last);
+                    op.run({memory_, &plan_->kernels(), std::span<const Run>(runs_).subspan(at, until - at), cutoff, scratch, false, fused});
+                    first = until == runs_.size() ? pixels : runs_[until].before;
+                    at = until;
                     continue;
                 }
-                const int64_t end = std::min(start + length, last);
-                const Run part{whole.y, static_cast<int>(whole.x0 + first - start), static_cast<int>(whole.x0 + end - start)};
+                const int64_t reached = std::min(end, last);
+                const Run part{run.y, static_cast<int>(run.x0 + first - run.before), static_cast<int>(run.x0 + reached - run.before)};
                 op.run({memory_, &plan_->kernels(), std::span<const Run>(&part, 1), cutoff, scratch, false, fused});
-                first = end;
-                if (end == start + length) start += length, at++;
+                first = reached;
+                at += reached == end;
             }
         }
     };

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+import numpy as np
+
 from reconv.errors import one_line
 from reconv.measure.peers import Array, Arrays, Job, Runner
 
@@ -64,8 +66,8 @@ def _take(turn: Turn, runner: Runner) -> Done:
         outputs = runner(inputs)
         seconds.append(time.perf_counter() - start)
         recomputed.append(runner.recomputed)
-        if turn.keep_outputs:
-            kept.append(outputs)
+        if turn.keep_outputs:  # as copies: a contestant may write to memory again that nobody holds
+            kept.append({name: np.array(value) for name, value in outputs.items()})
     if turn.warmup:
         kept = kept[:1]
     return Done(seconds, recomputed, kept, cpu_seconds, runner.facts())

@@ -32,8 +32,8 @@ __all__ = ["Factors", "Groups", "Trial", "exchange_rate", "tune_factors"]
 PROBE = 1.6  # how much looser a group is made
 LEAST, MOST = 0.15, 8.0  # of a factor
 FURTHEST = 2.5  # of one move
-ROUNDS = 2
-GAIN = 2e-3  # in cost, below which another round is not worth its trials
+ROUNDS = 3
+GAIN = 5e-3  # of the cost, below which another round is not worth its trials
 FLOOR = 0.1  # of what a probe would cost if all groups were worth the same: less is not believed
 FEWEST = 3  # stretches, from which noise can be told
 
@@ -130,7 +130,7 @@ def tune_factors(
                 best = moved
                 say(f"factors {min(best):.2f} to {max(best):.2f}: {tried[best].share:.1%} of the work")
                 found(so_far())
-        if before - cost(best) < GAIN:
+        if before - cost(best) < GAIN * before:
             break
         before = cost(best)
     return so_far()
