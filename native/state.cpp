@@ -11,7 +11,7 @@ namespace reconv {
 namespace {
 
 constexpr int64_t kShare = 20'000;        // weighted pixels below which an op stays on one thread
-constexpr int64_t kListedShare = 10'000;  // and in a step with lists, whose pixels take twice as long
+constexpr int64_t kListedShare = 5'000;  // and in a step with lists, whose pixels take twice as long
 constexpr int64_t kAlone = 1 << 20;  // bytes of a frame that one thread compares before it calls the others
 
 const Plan& sealed(const Plan& plan) {
