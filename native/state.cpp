@@ -11,7 +11,8 @@ namespace reconv {
 namespace {
 
 constexpr int64_t kShare = 20'000;        // weighted pixels below which an op stays on one thread
-constexpr int64_t kListedShare = 5'000;  // and in a step with lists, whose pixels take twice as long
+// In a step with lists, whose pixels lie anywhere: they take longer, and so does what a piece leaves over.
+constexpr int64_t kListedShare = 5'000, kListedPiece = 1'500'000;
 constexpr int64_t kAlone = 1 << 20;  // bytes of a frame that one thread compares before it calls the others
 
 const Plan& sealed(const Plan& plan) {
@@ -255,8 +256,8 @@ void State::dispatch(const Op& op, const Cutoff& cutoff, int64_t pixels, bool fu
     if (!shares || pixels <= block) return op.run(whole);
     // Every piece reads all of an op's weights: an op with many of them is cut into no more pieces than there are members.
     const int64_t even = (pixels + team.count() - 1) / team.count();
-    const int64_t most = team.count() * (was_dense_ ? 4 : 2);
-    const int64_t wanted = std::max({pixels / most, kListedShare / cost, op.grain(plan_->kernels()), int64_t{1}});
+    const int64_t least = was_dense_ ? kShare / 2 : kListedPiece;
+    const int64_t wanted = std::max({pixels / (team.count() * 4), least / cost, op.grain(plan_->kernels()), int64_t{1}});
     const int64_t piece = wanted < even ? (wanted + block - 1) / block * block : (even + 1) / 2 * 2;
     const int pieces = static_cast<int>((pixels + piece - 1) / piece);
     // The caller takes pieces from the front and the others from the back: a member's pixels lie near those that it wrote
