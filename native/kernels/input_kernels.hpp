@@ -78,8 +78,16 @@ INLINE uint64_t moved_word(const float* fresh, const float* stored, int pixels, 
             case 3: squares<3>(sums, fresh, stored, weights, pixels); break;
             default: squares<4>(sums, fresh, stored, weights, pixels); break;
         }
+#if defined(__AVX512F__) && VL == 16
+        for (int i = 0; i < 4; i++) {  // a NaN has moved
+            const __mmask16 still = _mm512_cmp_ps_mask((__m512)load(sums + 16 * i), _mm512_set1_ps(limit), _CMP_LE_OQ);
+            word |= static_cast<uint64_t>(static_cast<uint16_t>(~still)) << (16 * i);
+        }
+        return word & ~uint64_t{0} >> (64 - pixels);
+#else
         for (int i = 0; i < 64; i++) flags[i] = !(sums[i] <= limit);  // a NaN has moved
         return pack(flags, pixels);
+#endif
     }
     if (channels <= 4) {
         uint32_t changed[64] = {};

@@ -55,6 +55,6 @@ def room(what: str) -> Iterator[None]:
         raise no_room(what, error) from error
 
 
-def no_room(what: str, error: MemoryError) -> InputError:
+def no_room(what: str, error: Exception) -> InputError:
     """What is raised where memory ran out for ``what``."""
     return InputError(f"there is not enough memory for {what}: {one_line(error)}")

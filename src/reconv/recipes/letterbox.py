@@ -6,13 +6,13 @@ and points. What fits unscaled is copied, not resampled, so that equal pixels st
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reconv.engine.room import check_room, room
-from reconv.errors import one_line
+from reconv.engine.room import check_room, no_room
 from reconv.recipes.pixels import opencv
 
 __all__ = ["Bordered", "CentreCrop", "Letterbox"]
@@ -49,13 +49,12 @@ class Letterbox:
     def apply(self, frame: NDArray[Any], fill: int) -> NDArray[Any]:
         """The frame (H, W, 3) as a picture of `size`, with `fill` where the frame is not. Raises InputError when memory
         runs out."""
-        with room("a frame at the network's size"):
-            try:
-                return self._laid(frame, fill)
-            except Exception as error:
-                if getattr(error, "code", 0) == NO_MEMORY:
-                    raise MemoryError(one_line(error)) from error
-                raise
+        try:
+            return self._laid(frame, fill)
+        except Exception as error:
+            if isinstance(error, MemoryError) or getattr(error, "code", 0) == NO_MEMORY:
+                raise no_room("a frame at the network's size", error) from error
+            raise
 
     def _laid(self, frame: NDArray[Any], fill: int) -> NDArray[Any]:
         part = self._scaled(frame)
@@ -94,9 +93,13 @@ class Letterbox:
 
     def to_frame(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Points (..., 2) as x, y in the picture, in pixels of the frame."""
-        corner, start = (np.array(place[::-1], np.float64) for place in (self.corner, self.start))
-        scale = np.array(self.seen[::-1], np.float64) / self.inner[::-1]
+        corner, scale, start = self._way_back
         return np.asarray((points - corner) * scale + start, np.float64)
+
+    @cached_property
+    def _way_back(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        corner, start = (np.array(place[::-1], np.float64) for place in (self.corner, self.start))
+        return corner, np.array(self.seen[::-1], np.float64) / self.inner[::-1], start
 
 
 class CentreCrop(Letterbox):
