@@ -35,11 +35,12 @@ inference on some frames, its answer held in between) and a motion gate (dense i
 cost nothing to build; their time is their share of the best rival's. CPU ms are those of the whole process per frame,
 spinning threads included.
 
-Hard scenes, frames of bytes, audits, tuning, recipes, sweeps and the MobileNet on Fashion-MNIST are of today's code. So
-are the other tables about 8 bits and compression, but for `optimize`, which ran before parts of models were opened
-without being written first and before its sweep ran variants side by side. The busy and the quiet scene, shares,
-overhead and steady are of before streams ran dense where most is stale and before profiles were chosen by probing
-groups of maps. Dense, memory, loop orders and DenseNet-121's reordering were measured before 8-bit maps came to share
+Hard scenes, frames of bytes, sweeps and the MobileNet on Fashion-MNIST are of today's code. Audits, tuning and recipes
+are of before steps with lists were divided into larger pieces, a tenth less time on two threads, and before the search
+for factors went on for a third round. The other tables about 8 bits and compression are of today's code, but for
+`optimize`, which ran before parts of models were opened without being written first and before its sweep ran variants
+side by side. The busy and the quiet scene, shares, overhead and steady are of before all that, before streams ran dense
+where most is stale and before profiles were chosen by probing groups of maps. Dense, memory, loop orders and DenseNet-121's reordering were measured before 8-bit maps came to share
 the code of convolutions (the kernels for floats are the same) and before a team's threads kept off their caller's
 processor, which makes runs after a pause quicker; the other rows of reordering before threads went through bands side
 by side and shared smaller ops, with one process for each file instead of three; all other sections before loop orders

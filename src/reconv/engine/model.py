@@ -193,7 +193,8 @@ class Model:
             never_slower: where most of every frame is stale, steps run dense, without lists, until these pay again (see
                 `reconv.engine.pace`). The results are as good or better.
             share_outputs: arrays are for reading only, and one that did not change is the array that was given last:
-                saves the copy, which is most of what an unchanged frame costs. Sequences and maps are still copies.
+                saves the copy, which is most of what an unchanged frame costs. Of one that changed only what moved is
+                written, into an earlier one that nobody holds any more. Sequences and maps are still copies.
             dense: what runs such dense steps without lists: "reconv", or "measured": of a stream with a tolerance
                 ONNX Runtime, where that is faster here, measured once per size (see `reconv.engine.plain`).
 

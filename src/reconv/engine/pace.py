@@ -21,9 +21,9 @@ __all__ = ["DEBT", "LIMIT", "LONGEST", "LOOK", "SHORTEST", "Pace"]
 LIMIT = 0.7  # share of the multiply-adds at which a step with lists takes as long as a dense one
 DEBT = 0.4
 CALMER = 0.25  # of what moved when lists did not pay: worth a try
-LOOK = 4  # plain steps from one look at the inputs to the next
+LOOK = 8  # plain steps from one look at the inputs to the next
 SHORTEST, LONGEST = 64, 512  # plain steps until lists are tried whatever moves
-EARLIEST = 8  # a look may bring lists back after that part of the wait
+EARLIEST = 4  # a look may bring lists back after that part of the wait
 GAIN = 2.0  # dense runs saved by lists until the wait is the shortest again
 
 

@@ -11,7 +11,7 @@ import pytest
 from reconv.engine import PixelArithmetic, load
 from reconv.engine.glance import Glance
 from reconv.engine.item import DenseItems, Item
-from reconv.engine.pace import SHORTEST
+from reconv.engine.pace import EARLIEST, LOOK, SHORTEST
 from reconv.engine.pixels import Picture
 from reconv.engine.stream import Stream
 from reconv.engine.tail import Tail, same_bits
@@ -73,7 +73,7 @@ def test_lists_come_back_when_it_is_calm(tolerance: float) -> None:
         assert _same(outputs, model.run(x)) or tolerance
         steps.append(stream.last)
     returned = next(index for index, step in enumerate(steps) if not step.dense)
-    assert returned <= 9
+    assert returned <= SHORTEST // EARLIEST + LOOK
     assert not any(step.dense for step in steps[returned:])
     assert steps[-1].recomputed < 0.5
 
