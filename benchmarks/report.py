@@ -40,11 +40,12 @@ are of before steps with lists were divided into larger pieces, a tenth less tim
 for factors went on for a third round. The other tables about 8 bits and compression are of today's code, but for
 `optimize`, which ran before parts of models were opened without being written first and before its sweep ran variants
 side by side. The busy and the quiet scene, shares, overhead and steady are of before all that, before streams ran dense
-where most is stale and before profiles were chosen by probing groups of maps. Dense, memory, loop orders and DenseNet-121's reordering were measured before 8-bit maps came to share
-the code of convolutions (the kernels for floats are the same) and before a team's threads kept off their caller's
-processor, which makes runs after a pause quicker; the other rows of reordering before threads went through bands side
-by side and shared smaller ops, with one process for each file instead of three; all other sections before loop orders
-and planned memory. Coverage, overhead and steady are also of before poolings came under the cutoff.
+where most is stale and before profiles were chosen by probing groups of maps. Dense, memory, loop orders and
+DenseNet-121's reordering were measured before 8-bit maps came to share the code of convolutions (the kernels for floats
+are the same) and before a team's threads kept off their caller's processor, which makes runs after a pause quicker; the
+other rows of reordering before threads went through bands side by side and shared smaller ops, with one process for
+each file instead of three; all other sections before loop orders and planned memory. Coverage, overhead and steady are
+also of before poolings came under the cutoff.
 While the quiet scene was measured, the machine was not idle all the time: its milliseconds may be a little high.
 """
 BEGIN, END = "<!-- summary: written by `make bench` from benchmarks/results -->", "<!-- end of summary -->"
