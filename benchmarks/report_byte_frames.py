@@ -49,7 +49,7 @@ def _paths(suite: Suite) -> list[str]:
         f"{tuned['tolerance']:g} with {len(tuned['factors'])} factors, or {tuned['single']['tolerance'] or 0:g} for "
         f"all maps. Asked for: a stream of bytes at most {asked['path_over_onnxruntime']} of ONNX Runtime's path "
         f"(float32), and at most {asked['error_of_frozen']} of the frozen answer's error. Held answers' errors are of "
-        "raw outputs too. Outputs are decoded and let go of: all streams of bytes but one share them (`share_outputs`).",
+        "raw outputs too. Outputs are decoded and let go: all streams of bytes but one share them (`share_outputs`).",
         "",
     ]
     for run in suite["paths"]:
