@@ -23,12 +23,11 @@ bool is_scale(std::span<const float> table, float factor, float shift) {
 bool find_scale(std::span<const float> table, float& factor, float& shift) {
     shift = 0.f - table[0];
     const auto near = static_cast<float>((static_cast<double>(table[255]) - table[0]) / 255);
-    factor = near;
-    for (int step = 0; step < 8; step++, factor = std::nextafter(factor, INFINITY))
-        if (is_scale(table, factor, shift)) return true;
-    factor = near;
-    for (int step = 0; step < 8; step++, factor = std::nextafter(factor, -INFINITY))
-        if (is_scale(table, factor, shift)) return true;
+    for (const float end : {INFINITY, -INFINITY}) {
+        factor = near;
+        for (int step = 0; step < 64; step++, factor = std::nextafter(factor, end))
+            if (is_scale(table, factor, shift)) return true;
+    }
     return false;
 }
 
@@ -53,8 +52,8 @@ void State::set_table(int input, std::span<const float> table, std::span<const i
     ByteInput& in = byte_inputs_[static_cast<size_t>(input)];
     std::vector<float> values(table.begin(), table.end());
     if (!dense_only_ && in.kept.empty()) {
-        in.kept.resize(static_cast<size_t>(m.height) * m.width * channels);
-        in.mirror.resize(in.kept.size());
+        std::vector<uint8_t> kept(static_cast<size_t>(m.height) * m.width * channels), mirror(kept.size());
+        in.kept = std::move(kept), in.mirror = std::move(mirror);  // both or none
         bytes_ += static_cast<int64_t>(in.kept.size() + in.mirror.size());
     }
     if (in.table.empty()) bytes_ += static_cast<int64_t>(values.size() * 4);

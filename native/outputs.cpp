@@ -6,12 +6,6 @@
 #include "state.hpp"
 
 namespace reconv {
-namespace {
-
-constexpr int64_t kShare = 20'000;  // values below which one thread stores them
-
-}  // namespace
-
 void State::read(int output, float* array) const {
     if (dense_only_ && dense_->work.stores) throw std::invalid_argument("the step has stored the outputs");
     store_rows(output, array, 0, memory_.map(plan_->outputs().at(output).map).height, nullptr);
@@ -25,8 +19,8 @@ void State::renew(int output, int slot) {
         const auto map_of = [this](size_t o) -> const Map& { return memory_.map(plan_->outputs()[o].map); };
         for (size_t o = 0; o < plan_->outputs().size(); o++) words += 2 * static_cast<int64_t>(map_of(o).height) * words_for(map_of(o).width);
         slot_words_.assign(static_cast<size_t>(words), 0);
-        bytes_ += words * 8;
         slots_.resize(plan_->outputs().size());
+        bytes_ += words * 8;
         uint64_t* next = slot_words_.data();
         for (size_t o = 0; o < slots_.size(); o++)
             for (Bits& bits : slots_[o]) {
@@ -48,7 +42,7 @@ void State::store_targets(std::span<float* const> targets, std::span<const int> 
             store_rows(output, targets[i], 0, height, &team);
             continue;
         }
-        const Bits& moved = slots_[i].at(static_cast<size_t>(slots[i]));
+        const Bits& moved = slots_[i][static_cast<size_t>(slots[i])];
         if (moved.count() * 2 > static_cast<int64_t>(moved.height) * moved.width) store_rows(output, targets[i], 0, height, &team);
         else store_moved(output, targets[i], moved, team);
         moved.clear();

@@ -10,7 +10,6 @@
 namespace reconv {
 namespace {
 
-constexpr int64_t kShare = 20'000;        // weighted pixels below which an op stays on one thread
 // In a step with lists, whose pixels lie anywhere: they take longer, and so does what a piece leaves over.
 constexpr int64_t kListedShare = 5'000, kListedPiece = 1'500'000;
 constexpr int64_t kAlone = 1 << 20;  // bytes of a frame that one thread compares before it calls the others
@@ -126,7 +125,8 @@ void State::step(std::span<const float* const> sources, std::span<float* const> 
     if (!targets.empty() && targets.size() != wanted)
         throw std::invalid_argument(wanted ? "one array per output is needed" : "outputs are to be read after the step");
     if (dense_only_ && std::find(targets.begin(), targets.end(), nullptr) != targets.end()) throw std::invalid_argument("one array per output is needed");
-    if (!slots.empty() && (dense_only_ || slots.size() != targets.size() || slots_.empty())) throw std::invalid_argument("one slot per array is needed, and renewed");
+    const auto is_slot = [](int slot) { return slot == 0 || slot == 1; };
+    if (!slots.empty() && (dense_only_ || slots.size() != targets.size() || slots_.empty() || !std::all_of(slots.begin(), slots.end(), is_slot))) throw std::invalid_argument("one slot per array is needed, and renewed");
     check_frames(frames);
     Threads::Session team(*threads_);
     team.reserve(plan_->scratch_floats(dense_only_));

@@ -32,6 +32,8 @@ public:
               std::span<const int> slots = {});
     // The slot's array is another one now: all of it is to be stored. An output has two slots.
     void renew(int output, int slot);
+    // Whether an input's table is a scale and a shift, computed and not looked up.
+    bool scales(int input) const { return byte_inputs_.at(static_cast<size_t>(input)).scales; }
     // Input i may be frames of bytes from now on: table (channels, 256) says what a byte of each channel stands for, order
     // where in the frame a channel is. The results are those of the floats, bit for bit.
     void set_table(int input, std::span<const float> table, std::span<const int32_t> order);
@@ -57,6 +59,8 @@ public:
     const std::vector<double>& op_seconds() const { return op_seconds_; }
 
 private:
+    static constexpr int64_t kShare = 20'000;  // weighted pixels, or values, below which an op stays on one thread
+
     struct Cut {
         int index = -1;                // into weights_, floats; -1: not cut
         std::vector<float> deviation;

@@ -90,7 +90,7 @@ class Item:
         """Bytes held: the native state, outputs that are inputs or shared, and what is kept of the tail."""
         memory = self._memory
         # one that is kept for several reasons is there once
-        kept = {id(owner): owner.nbytes for owner in map(_owner, self._kept())}
+        kept: dict[int, int] = {id(owner): owner.nbytes for owner in map(_owner, self._kept())}
         for value in () if memory is None else memory.outputs.values():
             kept.pop(id(_owner(value)), None)  # the memory counts it
         return (self.state.bytes if self.state else 0) + sum(kept.values()) + (memory.bytes if memory else 0)
@@ -122,7 +122,7 @@ class Item:
         """
         try:
             return self._step(feeds)
-        except MemoryError as error:
+        except MemoryError as error:  # not by `room`: a context manager is a tenth of an unchanged frame's Python
             self.reset()
             raise no_room("a step", error) from error
         except BaseException:  # an interrupt too leaves the state half-way
@@ -263,9 +263,10 @@ class DenseItems:
                 self._idle.append(item)
 
 
-def _owner(array: Array) -> Array:
-    """The array that has the memory of this one."""
-    return array.base if isinstance(array.base, np.ndarray) else array
+def _owner(value: Any) -> Any:
+    """The array that has the memory of this one; any other value as it is."""
+    base = getattr(value, "base", None)
+    return base if isinstance(base, np.ndarray) else value
 
 
 def _typed(value: Any, dtype: np.dtype[Any]) -> Any:

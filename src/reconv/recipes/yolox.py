@@ -60,5 +60,5 @@ class Yolox(BoxRecipe):
             height, width = self.size[0] // stride, self.size[1] // stride
             index = np.arange(height * width)
             cells.append(np.stack([index % width, index // width], 1))
-            strides.append(np.full((len(index), 1), stride))
+            strides.append(np.full((len(index), 1), stride, np.float32))
         return np.concatenate(cells), np.concatenate(strides)

@@ -190,6 +190,27 @@ def test_of_two_inputs_one_may_be_bytes() -> None:
         assert _same(stream(given), model.run(plain))
 
 
+@pytest.mark.parametrize(("channels", "order"), [(3, "RGB"), (3, "BGR"), (4, "RGB"), (1, "BGR")])
+@pytest.mark.parametrize("tolerance", [0.0, 0.1])
+def test_a_large_picture_of_usual_arithmetic(channels: int, order: Any, tolerance: float) -> None:
+    """Wider than what is compared together, more than one thread begins with; the table is a scale and a shift."""
+    weights = {"w": np.random.default_rng(1).normal(size=(4, channels, 3, 3)).astype(np.float32)}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], strides=[4, 4])]
+    model = load(network(nodes, weights, [1, channels, 600, 700], ["y"]), threads=2)
+    mean = (0.485, 0.456, 0.406, 0.5)[:channels]
+    pixels = PixelArithmetic(1 / 255, mean, (0.229, 0.224, 0.225, 0.25)[:channels], order)
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (600, 700, channels), np.uint8)
+    ours, floats = model.stream(tolerance, pixels=pixels), model.stream(tolerance)
+    for place in (None, None, (599, 699), (0, 0), (300, slice(60, 140)), None):
+        picture = picture.copy()
+        if place is not None:
+            picture[place] ^= 130
+        assert _same(ours(picture), floats(pixels.apply(picture)))
+        assert np.array_equal(ours.stale_pixels(), floats.stale_pixels())
+        assert ours.last.recomputed == floats.last.recomputed
+
+
 def test_the_state_counts_the_bytes_that_it_keeps() -> None:
     model = load(cnn(), threads=1)
     with_floats, with_bytes = model.stream(pixels=IMAGENET), model.stream(pixels=IMAGENET)

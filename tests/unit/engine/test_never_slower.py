@@ -66,7 +66,7 @@ def test_lists_come_back_when_it_is_calm(tolerance: float) -> None:
     model = load(cnn(tail=True))
     stream = _plain(model.stream(tolerance))
     x, steps = frame(seed=9), []
-    for index in range(20):
+    for index in range(40):
         x = x.copy()
         x[0, :, 3, index : index + 2] += 1
         outputs = stream(x)
