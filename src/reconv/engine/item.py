@@ -122,7 +122,7 @@ class Item:
         """
         try:
             return self._step(feeds)
-        except MemoryError as error:  # not by `room`: a context manager is a tenth of an unchanged frame's Python
+        except MemoryError as error:  # not by `room`: a context manager costs every step
             self.reset()
             raise no_room("a step", error) from error
         except BaseException:  # an interrupt too leaves the state half-way
