@@ -7,7 +7,6 @@
 #include "state.hpp"
 
 namespace reconv {
-
 namespace {
 
 // Whether the 256 floats are byte * factor - shift, each operation rounded: a picture's usual arithmetic.

@@ -6,6 +6,7 @@
 #include "state.hpp"
 
 namespace reconv {
+
 void State::read(int output, float* array) const {
     if (dense_only_ && dense_->work.stores) throw std::invalid_argument("the step has stored the outputs");
     store_rows(output, array, 0, memory_.map(plan_->outputs().at(output).map).height, nullptr);

@@ -124,9 +124,11 @@ void State::step(std::span<const float* const> sources, std::span<float* const> 
     const size_t wanted = dense_only_ && !dense_->work.stores ? 0 : plan_->outputs().size();
     if (!targets.empty() && targets.size() != wanted)
         throw std::invalid_argument(wanted ? "one array per output is needed" : "outputs are to be read after the step");
-    if (dense_only_ && std::find(targets.begin(), targets.end(), nullptr) != targets.end()) throw std::invalid_argument("one array per output is needed");
+    if (dense_only_ && std::find(targets.begin(), targets.end(), nullptr) != targets.end())
+        throw std::invalid_argument("one array per output is needed");
     const auto is_slot = [](int slot) { return slot == 0 || slot == 1; };
-    if (!slots.empty() && (dense_only_ || slots.size() != targets.size() || slots_.empty() || !std::all_of(slots.begin(), slots.end(), is_slot))) throw std::invalid_argument("one slot per array is needed, and renewed");
+    const bool fits = !dense_only_ && slots.size() == targets.size() && !slots_.empty() && std::all_of(slots.begin(), slots.end(), is_slot);
+    if (!slots.empty() && !fits) throw std::invalid_argument("one slot per array is needed, and renewed");
     check_frames(frames);
     Threads::Session team(*threads_);
     team.reserve(plan_->scratch_floats(dense_only_));

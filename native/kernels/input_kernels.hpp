@@ -159,6 +159,7 @@ INLINE void look_up(const ByteRow& row, const uint8_t* bytes, float* out, int pi
 }
 
 typedef uint8_t sixteen __attribute__((vector_size(16), aligned(1), may_alias));
+
 // As look_up, of 64 pixels of three or four channels whose table is a scale and a shift.
 template <int C>
 INLINE void scale_bytes(const ByteRow& row, const uint8_t* bytes, float* out) {
@@ -230,8 +231,8 @@ bool byte_row(const ByteRow& row, const float* weights, float limit, bool all, u
         const int pixels = row.width - x < 64 ? row.width - x : 64;
         const ptrdiff_t first = static_cast<ptrdiff_t>(x) * channels;
         float* stored = row.stored + x * row.stored_pixel;
-        uint64_t moved = 0;
         const size_t length = static_cast<size_t>(pixels) * channels;
+        uint64_t moved = 0;
         if (!row.known || __builtin_memcmp(source + first, row.kept + first, length)) {
             floats_of(row, source + first, fresh, pixels);
             if (row.mirrors) floats_of(row, row.mirror + first, before, pixels);  // what is stored, and nearer
